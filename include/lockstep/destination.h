@@ -1,0 +1,119 @@
+/* The contract of a destination kind. consumer/destinations.def names the kinds; tests/contract runs on each. */
+#pragma once
+
+#include "lockstep/error.h"
+#include "lockstep/mapping.h"
+#include "lockstep/option.h"
+#include "lockstep/report.h"
+#include "lockstep/stamp.h"
+
+struct ls_destination_context {
+	const char *name;
+	const struct ls_mapping *mapping;
+	size_t mapping_count;
+	const char *ledger_schema;      /* "identity" */
+	const char *owner;              /* who claims: instance or host-pid-lane, for people */
+	bool ledger_full;
+	bool create_tables, add_columns; /* on_missing_table / on_missing_column: create */
+	int64_t ledger_retention_ms;
+	struct ls_lane_stats *stats;    /* metrics/stats.h; never NULL */
+};
+
+/* The mark of one partition: how far this destination is, and who may move it. */
+struct ls_mark {
+	struct ls_str topic;
+	int32_t partition;
+	int64_t next_offset; /* -1: never */
+	int64_t owner_epoch;
+	int64_t max_version;
+};
+
+enum ls_write_op { LS_WRITE_UPSERT, LS_WRITE_DELETE };
+
+/* The one write of one key in a slice. Absent columns of `row` are to be left alone. For deletes the row holds at least
+ * the key columns. */
+struct ls_write {
+	enum ls_write_op op;
+	const struct ls_mapping *mapping;
+	struct ls_row row;
+	const struct ls_event *event; /* the winner */
+	size_t entry;                 /* index of the winner in slice->entry */
+};
+
+enum ls_entry_status {
+	LS_ENTRY_APPLIED,
+	LS_ENTRY_STALE,
+	LS_ENTRY_DEAD,
+	LS_ENTRY_DUPLICATE, /* not to be written to the ledger */
+};
+
+/* One per event of the slice, in offset order. */
+struct ls_entry {
+	struct ls_str event_id;
+	enum ls_entry_status status;
+	struct ls_str error; /* LS_ENTRY_DEAD: the reason */
+};
+
+/* All or nothing: mark, ledger entries and writes. At most one write per key. */
+struct ls_slice {
+	struct ls_mark mark;      /* as last known: topic, partition, owner_epoch, and next_offset as it must stand now */
+	int64_t next_offset;      /* as it will stand */
+	int64_t max_version;      /* as it will stand */
+	struct ls_str last_event_id;
+	const struct ls_entry *entry;
+	size_t entry_count;
+	const struct ls_write *write;
+	size_t write_count;
+};
+
+struct ls_outcome {
+	size_t failed_write; /* on LS_POISON: index into slice->write, or SIZE_MAX when not known which */
+	size_t *known;       /* on LS_OK: entries whose event_id is in the ledger already; arena of the call */
+	size_t known_count;  /* above 0: NOTHING was written; take these out and apply again */
+	size_t rows;         /* on LS_OK: rows that really changed */
+};
+
+struct ls_destination;
+
+struct ls_destination_ops {
+	const char *kind;
+	const char *summary;
+	const struct ls_option *options;
+	size_t option_count;
+	size_t options_size;
+
+	/* open connects, creates the ledger tables when missing. *ret_dst is set on LS_OK only. */
+	enum ls_class (*open)(const void *options, const struct ls_destination_context *context,
+			      struct ls_destination **ret_dst, struct ls_error *err);
+
+	/* claim takes ownership of each partition: raises owner_epoch by one, fills next_offset, owner_epoch, max_version. */
+	enum ls_class (*claim)(struct ls_destination *dst, struct ls_mark *mark, size_t count, struct ls_error *err);
+
+	/* apply writes the slice in one transaction, first of all moving the mark from (owner_epoch, next_offset).
+	 * LS_FENCED: the mark was not as expected, nothing written. LS_POISON: nothing written, one of the writes can
+	 * never succeed. LS_RETRY: nothing known; when the reply of COMMIT was lost, claim again and look. */
+	enum ls_class (*apply)(struct ls_destination *dst, const struct ls_slice *slice, struct ls_arena *arena,
+			       struct ls_outcome *ret, struct ls_error *err);
+
+	/* close accepts NULL and a half-open destination; returns NULL. */
+	struct ls_destination *(*close)(struct ls_destination *dst);
+
+	/* check adds findings; what it creates to try things it removes. */
+	void (*check)(const void *options, const struct ls_destination_context *context, struct ls_report *report);
+
+	/* marks reads all marks of this destination without claiming them. arena owns the result. */
+	enum ls_class (*marks)(const void *options, const struct ls_destination_context *context,
+			       struct ls_arena *arena, struct ls_mark **ret, size_t *ret_count, struct ls_error *err);
+
+	/* lookup reads one entity as it stands now; MAY be NULL. As ls_source_ops.lookup. */
+	enum ls_class (*lookup)(const void *options, const struct ls_destination_context *context,
+				const struct ls_mapping *mapping, struct ls_str entity_id, struct ls_arena *arena,
+				struct ls_row *ret_row, struct ls_error *err);
+};
+
+struct ls_destination {
+	const struct ls_destination_ops *ops;
+};
+
+/* ls_destination_kinds returns the NULL-terminated list of consumer/destinations.def. */
+const struct ls_destination_ops *const *ls_destination_kinds(void);

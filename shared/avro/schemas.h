@@ -1,0 +1,42 @@
+/* Writer schemas, found by fingerprint or registry id, shared by the lanes of a process (thread-safe).
+ * Where they come from and go to is behind ls_schema_store: {prefix}.schemas, or a registry. */
+#pragma once
+
+#include "lockstep/error.h"
+#include "lockstep/str.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* CRC-64-AVRO of the Parsing Canonical Form: the Avro specification's fingerprint. LS_POISON: not a schema. */
+enum ls_class ls_avro_fingerprint(struct ls_str json, uint64_t *ret, struct ls_error *err);
+/* ls_avro_canonical returns the Parsing Canonical Form, malloc'ed, the caller's. */
+enum ls_class ls_avro_canonical(struct ls_str json, char **ret, struct ls_error *err);
+
+/* ls_avro_compatible: LS_OK when a reader that knows `old_json` can read what `new_json` writes and the other way
+ * round (Avro schema resolution, both directions). LS_FATAL otherwise, naming the field. */
+enum ls_class ls_avro_compatible(struct ls_str old_json, struct ls_str new_json, struct ls_error *err);
+
+/* Where schemas are kept. Both functions may block on the network; called under no lock. */
+struct ls_schema_store {
+	/* find: *ret_json malloc'ed, the caller's; LS_POISON when there is no such schema; LS_RETRY when not known. */
+	enum ls_class (*find)(struct ls_schema_store *store, bool by_id, uint64_t id, char **ret_json,
+			      struct ls_error *err);
+	/* publish makes a schema durable for `subject` (the topic) after checking it against what is there.
+	 * *ret_by_id, *ret_id: how messages are to be framed. LS_FATAL: incompatible. */
+	enum ls_class (*publish)(struct ls_schema_store *store, struct ls_str subject, struct ls_str json,
+				 bool *ret_by_id, uint64_t *ret_id, struct ls_error *err);
+	struct ls_schema_store *(*close)(struct ls_schema_store *store);
+};
+
+struct ls_schemas;
+
+/* topics   store for single-object encoding: {prefix}.schemas; required
+ * registry store for Confluent framing, or NULL. When given, new schemas are published there. Both are taken.
+ * prefix   for subjects: "{prefix}.{entity}-value" */
+struct ls_schemas *ls_schemas_new(struct ls_schema_store *topics, struct ls_schema_store *registry, const char *prefix);
+struct ls_schemas *ls_schemas_free(struct ls_schemas *schemas);
+enum ls_class ls_schemas_find(struct ls_schemas *schemas, bool by_id, uint64_t id, struct ls_str *ret_json,
+			      struct ls_error *err); /* *ret_json is the cache's, for its life */
+enum ls_class ls_schemas_publish(struct ls_schemas *schemas, struct ls_str entity, struct ls_str json,
+				 bool *ret_by_id, uint64_t *ret_id, struct ls_error *err);

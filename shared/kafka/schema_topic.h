@@ -1,0 +1,9 @@
+/* Writer schemas in {prefix}.schemas: key 16 lower-case hex digits of the fingerprint bytes as they stand in the
+ * message, value the schema JSON, header "subject". */
+#pragma once
+
+#include "avro/schemas.h"
+#include "kafka/client.h"
+
+enum ls_class ls_schema_topic_open(const struct ls_kafka_conf *conf, const char *topic, struct ls_schema_store **ret,
+				   struct ls_error *err);
