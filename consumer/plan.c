@@ -1,0 +1,204 @@
+/* From decoded events to one slice: see plan.h. */
+#include "plan.h"
+
+#include "core/arena.h"
+
+#include <stdint.h>
+
+void ls_plan_init(struct ls_plan *plan)
+{
+	*plan = (struct ls_plan){ 0 };
+	ls_map_init(&plan->keys);
+}
+
+void ls_plan_release(struct ls_plan *plan)
+{
+	ls_map_release(&plan->keys);
+}
+
+static enum ls_class key_of(struct ls_plan *plan, const struct ls_plan_input *input, struct ls_str entity_id,
+			    struct ls_plan_key **ret, struct ls_error *err)
+{
+	struct ls_map_slot *slot = ls_map_at(&plan->keys, entity_id);
+	struct ls_plan_key *key = slot->value;
+	enum ls_class class;
+
+	if (!key) {
+		key = ls_arena_alloc(input->arena, sizeof *key);
+		key->entity_id = entity_id;
+		key->changed = false;
+		key->write = SIZE_MAX;
+		key->applied = 0;
+		class = input->lookup(input->context, entity_id, &key->state, err);
+		if (class)
+			return class;
+		slot->value = key;
+	}
+	*ret = key;
+	return LS_OK;
+}
+
+static bool has_absent(const struct ls_row *row)
+{
+	for (size_t i = 0; i < row->schema->count; i++)
+		if (row->value[i].presence == LS_ABSENT)
+			return true;
+	return false;
+}
+
+/* mergeable: can this row's absent columns be taken from the write that the slice already has for its key? */
+static bool mergeable(const struct ls_write *held, const struct ls_event *event)
+{
+	if (event->change == LS_DELETE || !has_absent(&event->after))
+		return true;
+	return held->op == LS_WRITE_UPSERT && held->row.schema == event->after.schema;
+}
+
+static struct ls_row merge(const struct ls_row *older, const struct ls_row *newer, struct ls_arena *arena)
+{
+	struct ls_row row = { newer->schema, ls_arena_alloc(arena, newer->schema->count * sizeof *row.value) };
+
+	for (size_t i = 0; i < newer->schema->count; i++)
+		row.value[i] = newer->value[i].presence == LS_ABSENT ? older->value[i] : newer->value[i];
+	return row;
+}
+
+/* delete_row: the key columns, taken from the entity id, which every delete has. */
+static struct ls_row delete_row(const struct ls_schema *key_schema, struct ls_str entity_id, struct ls_arena *arena)
+{
+	struct ls_row row = { key_schema, ls_arena_zalloc(arena, key_schema->count * sizeof *row.value) };
+	struct ls_str *part = ls_arena_alloc(arena, key_schema->count * sizeof *part);
+
+	if (!ls_entity_id_split(entity_id, key_schema->count, arena, part))
+		return (struct ls_row){ NULL, NULL };
+	for (size_t i = 0; i < key_schema->count; i++)
+		row.value[i] = (struct ls_value){ LS_PRESENT, part[i] };
+	return row;
+}
+
+/* put_writes makes the event the one write of its key, in each table that takes this entity. */
+static void put_writes(struct ls_plan *plan, const struct ls_plan_input *input, struct ls_plan_key *key,
+		       const struct ls_event *event, size_t entry)
+{
+	bool fresh = key->write == SIZE_MAX;
+
+	if (fresh) {
+		key->write = plan->write_count;
+		plan->write_count += input->mapping_count;
+	}
+	for (size_t i = 0; i < input->mapping_count; i++) {
+		struct ls_write *write = &plan->write[key->write + i];
+		struct ls_row row = event->after;
+
+		if (event->change == LS_DELETE)
+			row = delete_row(input->key_schema[i], key->entity_id, input->arena);
+		else if (!fresh && has_absent(&row))
+			row = merge(&write->row, &row, input->arena);
+		*write = (struct ls_write){
+			.op = event->change == LS_DELETE ? LS_WRITE_DELETE : LS_WRITE_UPSERT,
+			.mapping = input->mapping[i], .row = row, .event = event, .entry = entry,
+		};
+	}
+	key->applied++;
+}
+
+static void note_conflict(struct ls_plan *plan, const struct ls_state *held, size_t item, bool applied)
+{
+	plan->conflict[plan->conflict_count++] = (struct ls_conflict){
+		.item = item, .held = held->stamp, .held_event_id = held->event_id, .applied = applied,
+	};
+}
+
+/* decide_item folds one event. Returns false, with nothing changed, when the slice has to end before it. */
+static bool decide_item(struct ls_plan *plan, const struct ls_plan_input *input, struct ls_plan_key *key,
+			struct ls_item *item, size_t index)
+{
+	struct ls_stamp held = key->state.stamp;
+	struct ls_str held_event_id = key->state.event_id;
+	struct ls_state next = key->state;
+	struct ls_decision decision = ls_decide(&next, &item->event, item->offset);
+	struct ls_entry *entry = &plan->entry[index];
+
+	if ((decision.verdict == LS_APPLY || decision.verdict == LS_APPLY_AGAIN) && key->write != SIZE_MAX &&
+	    !mergeable(&plan->write[key->write], &item->event))
+		return false;
+	if (decision.conflict) {
+		struct ls_state before = { .stamp = held, .event_id = held_event_id };
+
+		note_conflict(plan, &before, index, decision.verdict == LS_APPLY);
+	}
+	key->state = next;
+	entry->event_id = item->event.event_id;
+	switch (decision.verdict) {
+	case LS_APPLY:
+	case LS_APPLY_AGAIN:
+		entry->status = LS_ENTRY_APPLIED;
+		key->changed = true;
+		plan->applied++;
+		put_writes(plan, input, key, &item->event, index);
+		break;
+	case LS_STALE:
+		entry->status = LS_ENTRY_STALE;
+		key->changed = true;
+		plan->stale++;
+		break;
+	case LS_DUPLICATE:
+		entry->status = LS_ENTRY_DUPLICATE;
+		plan->duplicate++;
+		break;
+	}
+	return true;
+}
+
+static void pass_over(struct ls_plan *plan, const struct ls_item *item, struct ls_entry *entry)
+{
+	entry->event_id = item->event.event_id;
+	entry->status = LS_ENTRY_DUPLICATE;
+	if (item->fate == LS_FATE_KNOWN) {
+		plan->duplicate++;
+		return;
+	}
+	plan->dead++;
+	if (item->event.event_id.len) {
+		entry->status = LS_ENTRY_DEAD;
+		entry->error = ls_str_of(item->reason);
+	}
+}
+
+static void begin(struct ls_plan *plan, const struct ls_plan_input *input, size_t count)
+{
+	struct ls_map keys = plan->keys;
+
+	ls_map_clear(&keys);
+	*plan = (struct ls_plan){ .keys = keys, .max_version = LS_NONE };
+	plan->entry = ls_arena_zalloc(input->arena, count * sizeof *plan->entry);
+	plan->write = ls_arena_alloc(input->arena, count * input->mapping_count * sizeof *plan->write);
+	plan->conflict = ls_arena_alloc(input->arena, count * sizeof *plan->conflict);
+}
+
+enum ls_class ls_plan_make(struct ls_plan *plan, const struct ls_plan_input *input, struct ls_item *items, size_t count,
+			   struct ls_error *err)
+{
+	begin(plan, input, count);
+	for (size_t i = 0; i < count; i++) {
+		struct ls_item *item = &items[i];
+		struct ls_plan_key *key;
+		enum ls_class class;
+
+		if (item->fate != LS_FATE_EVENT) {
+			pass_over(plan, item, &plan->entry[i]);
+		} else {
+			class = key_of(plan, input, item->event.entity_id, &key, err);
+			if (class)
+				return class;
+			if (!decide_item(plan, input, key, item, i))
+				break;
+			if (item->event.version > plan->max_version)
+				plan->max_version = item->event.version;
+		}
+		if (plan->entry[i].event_id.len)
+			plan->last_event_id = plan->entry[i].event_id;
+		plan->count = i + 1;
+	}
+	return LS_OK;
+}

@@ -1,0 +1,74 @@
+/* From decoded events to one slice for the destination: decides each event, keeps one write per key, remembers the states
+ * that will hold once the slice is committed. Pure: the state comes through a callback, nothing is written. */
+#pragma once
+
+#include "core/map.h"
+#include "lockstep/destination.h"
+#include "lockstep/error.h"
+#include "lockstep/stamp.h"
+
+struct ls_arena;
+
+enum ls_fate {
+	LS_FATE_EVENT, /* to be decided */
+	LS_FATE_DEAD,  /* a dead letter: passed over, entered in the ledger with its reason */
+	LS_FATE_KNOWN, /* the ledger has its event_id: passed over */
+};
+
+/* One message of the batch. */
+struct ls_item {
+	struct ls_event event;  /* views in the batch arena; all zero when the bytes could not be read */
+	int64_t offset;
+	enum ls_fate fate;
+	bool dead_sent;         /* its dead letter is acknowledged */
+	unsigned attempts;      /* of constraint violations that another event may mend */
+	const char *reason;     /* of a dead letter; arena */
+	char code[32];
+};
+
+/* A concurrent change, for {prefix}.conflicts. */
+struct ls_conflict {
+	size_t item;                 /* index of the event that met the other */
+	struct ls_stamp held;        /* the state's winner before it */
+	struct ls_str held_event_id;
+	bool applied;                /* the event won */
+};
+
+/* What will be known of one key once the slice is committed. */
+struct ls_plan_key {
+	struct ls_str entity_id;
+	struct ls_state state;
+	bool changed;       /* the state differs from the stored one */
+	size_t write;       /* index of its first write, SIZE_MAX: none */
+	size_t applied;     /* events of this key in the slice that are to be written */
+};
+
+struct ls_plan {
+	struct ls_map keys;   /* entity id -> struct ls_plan_key */
+	struct ls_entry *entry;
+	struct ls_write *write;
+	struct ls_conflict *conflict;
+	size_t count;         /* items planned: the first `count` of those given */
+	size_t write_count, conflict_count;
+	size_t applied, stale, duplicate, dead;
+	int64_t max_version;
+	struct ls_str last_event_id;
+};
+
+struct ls_plan_input {
+	const struct ls_mapping *const *mapping; /* of this entity at this destination */
+	const struct ls_schema *const *key_schema; /* the key columns alone, as texts; one per mapping */
+	size_t mapping_count;
+	/* lookup fills *ret with the stored state of a key; views must outlive the plan. */
+	enum ls_class (*lookup)(void *context, struct ls_str entity_id, struct ls_state *ret, struct ls_error *err);
+	void *context;
+	struct ls_arena *arena;
+};
+
+void ls_plan_init(struct ls_plan *plan);
+void ls_plan_release(struct ls_plan *plan);
+
+/* ls_plan_make plans items[0..count). It may stop before the end (plan->count) where two events of one key cannot become
+ * one write: a row with absent columns after a delete or under another schema. At least one item is planned. */
+enum ls_class ls_plan_make(struct ls_plan *plan, const struct ls_plan_input *input, struct ls_item *items, size_t count,
+			   struct ls_error *err);
