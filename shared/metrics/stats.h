@@ -6,13 +6,16 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { LS_HISTOGRAM_BUCKETS = 24 }; /* upper bounds 1 ms * 2^i / 4: 0.25 ms .. about 35 min, the last is +Inf */
+enum { LS_HISTOGRAM_BUCKETS = 24 }; /* upper bounds 1 ms * 2^i / 4: 0.25 ms .. about 17 min, the last is +Inf */
 
 struct ls_histogram {
 	atomic_llong bucket[LS_HISTOGRAM_BUCKETS];
 	atomic_llong sum_us, count;
 };
 void ls_histogram_note(struct ls_histogram *histogram, int64_t us);
+int64_t ls_histogram_bound_us(size_t bucket); /* upper bound, inclusive; INT64_MAX for the last */
+/* ls_histogram_quantile_us returns the upper bound of the bucket that holds the quantile (0..1), -1 when empty. */
+int64_t ls_histogram_quantile_us(const struct ls_histogram *histogram, double quantile);
 
 /* All counters only grow; gauges are marked. X(field, type, prometheus name, help) */
 #define LS_STATS(X)                                                                                              \
