@@ -81,6 +81,7 @@ struct ls_destination_ops {
 	const struct ls_option *options;
 	size_t option_count;
 	size_t options_size;
+	int64_t batch_size; /* default of `batch_size`; 0: 5000 */
 
 	/* open connects, creates the ledger tables when missing. *ret_dst is set on LS_OK only. */
 	enum ls_class (*open)(const void *options, const struct ls_destination_context *context,

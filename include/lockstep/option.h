@@ -22,5 +22,5 @@ struct ls_option {
 	const char *help;     /* one line, lower case, no final stop */
 	int64_t lo, hi;       /* LS_OPT_INT and LS_OPT_DURATION (ms); 0,0: unbounded */
 	const char *choices;  /* LS_OPT_CHOICE: "full|offsets" */
-	const char *unit;     /* LS_OPT_DURATION: unit of a bare number, "ms", "s" or "m" */
+	const char *unit;     /* LS_OPT_DURATION: unit of a bare number, "ms", "s", "m", "h" or "d" */
 };

@@ -33,10 +33,14 @@ struct ls_destination_config {
 	bool ledger_full;
 	enum { LS_LAST_WRITE_WINS, LS_SOURCE_WINS, LS_TARGET_WINS, LS_MANUAL } conflict;
 	int64_t ledger_retention_ms;
-	int64_t batch_size, concurrency, rate_limit;
-	int64_t retry_max_attempts, retry_initial_ms, retry_max_ms;
+	int64_t batch_size, concurrency; /* rows of one apply; lanes */
+	int64_t rate_limit;              /* requests per minute; 0: no limit */
+	int64_t retry_max_attempts;      /* 0: no end */
+	int64_t retry_initial_ms, retry_max_ms;
 	int64_t breaker_failures, breaker_cooldown_ms;
 	bool create_tables; /* on_missing_table: create */
+	bool add_columns;   /* on_missing_column: create */
+	bool backup;        /* backup: before_first_run */
 	bool two_way;
 };
 
@@ -57,7 +61,7 @@ struct ls_config {
 	size_t source_count;
 	const struct ls_destination_config *destination;
 	size_t destination_count;
-	const char *const *secret; /* every value of a secret option, for the log's mask; NULL-terminated */
+	const char *const *secret; /* every value that must not be printed, for the log's mask; NULL-terminated */
 };
 
 /* ls_config_load reads and checks everything. LS_FATAL on any mistake: err->text is file:line:column: path: what, with a
@@ -71,8 +75,8 @@ enum ls_class ls_config_parse(const char *file, struct ls_str yaml, const struct
 			      char **ret_more, struct ls_error *err);
 struct ls_config *ls_config_free(struct ls_config *config);
 
-const struct ls_entity_config *ls_config_entity(const struct ls_config *config, const char *name);    /* or NULL */
-const struct ls_source_config *ls_config_source(const struct ls_config *config, const char *name);    /* or NULL */
+const struct ls_entity_config *ls_config_entity(const struct ls_config *config, const char *name); /* or NULL */
+const struct ls_source_config *ls_config_source(const struct ls_config *config, const char *name); /* or NULL */
 const struct ls_destination_config *ls_config_destination(const struct ls_config *config, const char *name);
 
 /* Printed option tables: `lockstep options [KIND]` and docs/configuration.md. markdown: as tables. */
