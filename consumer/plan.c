@@ -96,7 +96,10 @@ static void put_writes(struct ls_plan *plan, const struct ls_plan_input *input, 
 			row = merge(&write->row, &row, input->arena);
 		*write = (struct ls_write){
 			.op = event->change == LS_DELETE ? LS_WRITE_DELETE : LS_WRITE_UPSERT,
-			.mapping = input->mapping[i], .row = row, .event = event, .entry = entry,
+			.mapping = input->mapping[i],
+			.row = row,
+			.event = event,
+			.entry = entry,
 		};
 	}
 	key->applied++;
@@ -105,7 +108,10 @@ static void put_writes(struct ls_plan *plan, const struct ls_plan_input *input, 
 static void note_conflict(struct ls_plan *plan, const struct ls_state *held, size_t item, bool applied)
 {
 	plan->conflict[plan->conflict_count++] = (struct ls_conflict){
-		.item = item, .held = held->stamp, .held_event_id = held->event_id, .applied = applied,
+		.item = item,
+		.held = held->stamp,
+		.held_event_id = held->event_id,
+		.applied = applied,
 	};
 }
 

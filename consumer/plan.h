@@ -17,38 +17,38 @@ enum ls_fate {
 
 /* One message of the batch. */
 struct ls_item {
-	struct ls_event event;  /* views in the batch arena; all zero when the bytes could not be read */
+	struct ls_event event; /* views in the batch arena; all zero when the bytes could not be read */
 	int64_t offset;
 	enum ls_fate fate;
-	bool dead_sent;         /* its dead letter is acknowledged */
-	unsigned attempts;      /* of constraint violations that another event may mend */
-	const char *reason;     /* of a dead letter; arena */
+	bool dead_sent;     /* its dead letter is acknowledged */
+	unsigned attempts;  /* of constraint violations that another event may mend */
+	const char *reason; /* of a dead letter; arena */
 	char code[32];
 };
 
 /* A concurrent change, for {prefix}.conflicts. */
 struct ls_conflict {
-	size_t item;                 /* index of the event that met the other */
-	struct ls_stamp held;        /* the state's winner before it */
+	size_t item;          /* index of the event that met the other */
+	struct ls_stamp held; /* the state's winner before it */
 	struct ls_str held_event_id;
-	bool applied;                /* the event won */
+	bool applied; /* the event won */
 };
 
 /* What will be known of one key once the slice is committed. */
 struct ls_plan_key {
 	struct ls_str entity_id;
 	struct ls_state state;
-	bool changed;       /* the state differs from the stored one */
-	size_t write;       /* index of its first write, SIZE_MAX: none */
-	size_t applied;     /* events of this key in the slice that are to be written */
+	bool changed;   /* the state differs from the stored one */
+	size_t write;   /* index of its first write, SIZE_MAX: none */
+	size_t applied; /* events of this key in the slice that are to be written */
 };
 
 struct ls_plan {
-	struct ls_map keys;   /* entity id -> struct ls_plan_key */
+	struct ls_map keys; /* entity id -> struct ls_plan_key */
 	struct ls_entry *entry;
 	struct ls_write *write;
 	struct ls_conflict *conflict;
-	size_t count;         /* items planned: the first `count` of those given */
+	size_t count; /* items planned: the first `count` of those given */
 	size_t write_count, conflict_count;
 	size_t applied, stale, duplicate, dead;
 	int64_t max_version;
@@ -56,7 +56,7 @@ struct ls_plan {
 };
 
 struct ls_plan_input {
-	const struct ls_mapping *const *mapping; /* of this entity at this destination */
+	const struct ls_mapping *const *mapping;   /* of this entity at this destination */
 	const struct ls_schema *const *key_schema; /* the key columns alone, as texts; one per mapping */
 	size_t mapping_count;
 	/* lookup fills *ret with the stored state of a key; views must outlive the plan. */

@@ -33,7 +33,8 @@ struct ls_store {
 
 static enum ls_class store_fail(const struct ls_store *store, int rc, const char *what, struct ls_error *err)
 {
-	return ls_fail(err, LS_RETRY, "state_dir", "version state in %s: %s: %s; see that the directory is writable "
+	return ls_fail(err, LS_RETRY, "state_dir",
+		       "version state in %s: %s: %s; see that the directory is writable "
 		       "and the disk has room (it is a cache: it may be deleted while lockstep is stopped)",
 		       store->path, what, mdb_strerror(rc));
 }
@@ -61,10 +62,15 @@ static char *put_bytes(char *at, const void *bytes, size_t len)
 size_t ls_store_pack(const struct ls_state *state, char *out, size_t size)
 {
 	struct head head = {
-		.version = state->stamp.version, .timestamp_us = state->stamp.timestamp_us, .offset = state->offset,
-		.owner_epoch = state->owner_epoch, .source_len = (uint16_t)state->stamp.source.len,
-		.event_id_len = (uint16_t)state->event_id.len, .seen_count = (uint16_t)state->seen_count,
-		.deleted = state->deleted, .form = 1,
+		.version = state->stamp.version,
+		.timestamp_us = state->stamp.timestamp_us,
+		.offset = state->offset,
+		.owner_epoch = state->owner_epoch,
+		.source_len = (uint16_t)state->stamp.source.len,
+		.event_id_len = (uint16_t)state->event_id.len,
+		.seen_count = (uint16_t)state->seen_count,
+		.deleted = state->deleted,
+		.form = 1,
 	};
 	size_t need = sizeof head + state->stamp.source.len + state->event_id.len;
 	char *at = out;
@@ -180,7 +186,8 @@ static int env_open(struct ls_store *store)
 		return rc;
 	store->map_bytes = first_map_bytes;
 	if ((rc = mdb_env_set_mapsize(store->env, store->map_bytes)) ||
-	    (rc = mdb_env_open(store->env, store->path, MDB_NOSYNC | MDB_NOTLS | MDB_NOMEMINIT | MDB_NORDAHEAD, 0600)) ||
+	    (rc = mdb_env_open(store->env, store->path, MDB_NOSYNC | MDB_NOTLS | MDB_NOMEMINIT | MDB_NORDAHEAD,
+			       0600)) ||
 	    (rc = mdb_txn_begin(store->env, NULL, 0, &txn)))
 		return rc;
 	rc = mdb_dbi_open(txn, NULL, 0, &store->dbi);
@@ -320,8 +327,10 @@ enum ls_class ls_store_get(struct ls_store *store, struct ls_str entity_id, stru
 	if (rc)
 		return store_fail(store, rc, "could not read", err);
 	if (!ls_store_unpack((struct ls_str){ value.mv_data, value.mv_size }, arena, ret))
-		return ls_fail(err, LS_FATAL, "state_dir", "version state in %s is damaged; stop lockstep, delete that "
-			       "directory and start again: it is restored from the versions topic", store->path);
+		return ls_fail(err, LS_FATAL, "state_dir",
+			       "version state in %s is damaged; stop lockstep, delete that "
+			       "directory and start again: it is restored from the versions topic",
+			       store->path);
 	return LS_OK;
 }
 
@@ -335,9 +344,10 @@ enum ls_class ls_store_write_begin(struct ls_store *store, int64_t owner_epoch, 
 	if (!read_meta(store, &record) || record.meta.owner_epoch <= owner_epoch)
 		return LS_OK;
 	ls_store_abort(store);
-	return ls_fail(err, LS_FENCED, "owner_epoch", "version state in %s: owner epoch %lld has written here, this "
-		       "sink has %lld: the partition has another owner now", store->path,
-		       (long long)record.meta.owner_epoch, (long long)owner_epoch);
+	return ls_fail(err, LS_FENCED, "owner_epoch",
+		       "version state in %s: owner epoch %lld has written here, this "
+		       "sink has %lld: the partition has another owner now",
+		       store->path, (long long)record.meta.owner_epoch, (long long)owner_epoch);
 }
 
 enum ls_class ls_store_put(struct ls_store *store, struct ls_str entity_id, const struct ls_state *state,

@@ -1,0 +1,256 @@
+/* A batch of one partition into the destination: plan, dead letters, apply, then state. What fails is narrowed down to the one
+ * event that can never succeed; what may succeed later is tried again while the group is kept alive. */
+#include "core/arena.h"
+#include "core/failpoint.h"
+#include "lane.h"
+#include "main/app.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+enum { CONSTRAINT_ATTEMPTS = 5 };
+
+static struct ls_slice slice_of(const struct ls_sink_lane *lane, const struct ls_part *part,
+				const struct ls_item *items)
+{
+	const struct ls_plan *plan = &lane->plan;
+
+	return (struct ls_slice){
+		.mark = part->mark,
+		.next_offset = items[plan->count - 1].offset + 1,
+		.max_version = plan->max_version > part->mark.max_version ? plan->max_version : part->mark.max_version,
+		.last_event_id = plan->last_event_id,
+		.entry = plan->entry,
+		.entry_count = plan->count,
+		.write = plan->write,
+		.write_count = plan->write_count,
+	};
+}
+
+/* ---- after the commit ---- */
+
+static void count_up(struct ls_sink_lane *lane, const struct ls_item *items, size_t rows)
+{
+	const struct ls_plan *plan = &lane->plan;
+	int64_t now_us = ls_now_us(), newest_us = 0;
+
+	LS_COUNT(lane->base.stats, events, plan->count);
+	LS_COUNT(lane->base.stats, batches, 1);
+	LS_COUNT(lane->base.stats, rows, rows);
+	LS_COUNT(lane->base.stats, applied, plan->applied);
+	LS_COUNT(lane->base.stats, stale, plan->stale);
+	LS_COUNT(lane->base.stats, duplicate, plan->duplicate);
+	LS_COUNT(lane->base.stats, dead, plan->dead);
+	LS_COUNT(lane->base.stats, conflict, plan->conflict_count);
+	for (size_t i = 0; i < plan->count; i++) {
+		if (plan->entry[i].status != LS_ENTRY_APPLIED)
+			continue;
+		newest_us = items[i].event.timestamp_us;
+		ls_histogram_note(&lane->base.stats->commit_to_applied, now_us - newest_us);
+	}
+	if (newest_us)
+		LS_GAUGE(lane->base.stats, lag_us, now_us > newest_us ? now_us - newest_us : 0);
+}
+
+static enum ls_class committed(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_item *items,
+			       const struct ls_slice *slice, size_t rows, struct ls_error *err)
+{
+	enum ls_class class;
+
+	LS_FAILPOINT("sink.applied");
+	part->mark.next_offset = slice->next_offset;
+	part->mark.max_version = slice->max_version;
+	lane->failures = 0;
+	ls_backoff_reset(&lane->backoff);
+	count_up(lane, items, rows);
+	class = ls_sink_conflicts(lane, items, err);
+	return class ? class : ls_unit_save(lane, part->unit, &lane->plan, err);
+}
+
+/* ---- trying again ---- */
+
+static int64_t wait_ms(struct ls_sink_lane *lane)
+{
+	lane->failures++;
+	if (lane->failures >= (unsigned)lane->config->breaker_failures)
+		return lane->config->breaker_cooldown_ms;
+	return ls_backoff_next(&lane->backoff);
+}
+
+/* wait_out serves the group for the time of the backoff. */
+static enum ls_class wait_out(struct ls_sink_lane *lane, const struct ls_error *why, struct ls_error *err)
+{
+	int64_t wait = wait_ms(lane), until = ls_monotonic_ms() + wait;
+	bool open = lane->failures >= (unsigned)lane->config->breaker_failures;
+	char next[96];
+
+	snprintf(next, sizeof next, "%s in %lld ms", open ? "breaker open, one probe" : "try again", (long long)wait);
+	ls_log_error(lane->base.app->log, LS_LOG_WARN, lane->base.name, why, next);
+	ls_stats_error(lane->base.stats, why->text);
+	LS_COUNT(lane->base.stats, retries, 1);
+	while (ls_monotonic_ms() < until) {
+		enum ls_class class = ls_sink_poll(lane, 50, err);
+
+		if (class)
+			return class;
+	}
+	return LS_OK;
+}
+
+/* reclaim takes the partition again after an attempt whose end is not known, and says whether it was committed after all. */
+static enum ls_class reclaim(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_slice *slice,
+			     bool *ret_done, struct ls_error *err)
+{
+	struct ls_mark mark = part->mark;
+	enum ls_class class;
+
+	if (ls_consumer_lost(lane->consumer))
+		return ls_fail(err, LS_FENCED, "lost", "the partitions of %s were given to another sink",
+			       lane->config->name);
+	class = lane->dst->ops->claim(lane->dst, &mark, 1, err);
+	if (class)
+		return class;
+	if (mark.next_offset != part->mark.next_offset && mark.next_offset != slice->next_offset)
+		return ls_fail(err, LS_FENCED, "next_offset",
+			       "destination %s, topic %.*s partition %d: its mark stands at "
+			       "%lld, expected %lld or %lld: another sink works on it",
+			       lane->config->name, LS_ARG(mark.topic), mark.partition, (long long)mark.next_offset,
+			       (long long)part->mark.next_offset, (long long)slice->next_offset);
+	*ret_done = mark.next_offset == slice->next_offset;
+	part->mark.owner_epoch = mark.owner_epoch;
+	if (mark.owner_epoch > part->unit->owner_epoch)
+		part->unit->owner_epoch = mark.owner_epoch;
+	return LS_OK;
+}
+
+/* A schema the destination does not have yet is a matter of waiting for a person, not of stopping the other lanes. */
+static bool is_mendable(enum ls_class class, const struct ls_error *err)
+{
+	return class == LS_FATAL && strncmp(err->code, "42", 2) == 0;
+}
+
+static enum ls_class recover(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_slice *slice,
+			     struct ls_error *why, bool *ret_done, struct ls_error *err)
+{
+	*ret_done = false;
+	for (;;) {
+		enum ls_class class = wait_out(lane, why, err);
+
+		if (class)
+			return class;
+		class = reclaim(lane, part, slice, ret_done, why);
+		if (class != LS_RETRY) {
+			if (class)
+				*err = *why;
+			return class;
+		}
+	}
+}
+
+/* ---- one attempt ---- */
+
+static void mark_known(struct ls_item *items, const struct ls_outcome *outcome)
+{
+	for (size_t i = 0; i < outcome->known_count; i++)
+		items[outcome->known[i]].fate = LS_FATE_KNOWN;
+}
+
+/* attempt applies a prefix of items[0..count). On LS_OK *ret_done says how many are through. On LS_POISON *ret_suspect is
+ * the item that failed, or SIZE_MAX, and lane->plan is still the plan that failed. */
+static enum ls_class attempt(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items, size_t count,
+			     size_t *ret_done, size_t *ret_suspect, struct ls_error *err)
+{
+	struct ls_outcome outcome;
+	struct ls_slice slice;
+	enum ls_class class;
+	bool done = false;
+
+	do {
+		class = ls_unit_plan(lane, part->unit, items, count, err);
+		if (class)
+			return class;
+		slice = slice_of(lane, part, items);
+		outcome = (struct ls_outcome){ .failed_write = SIZE_MAX };
+		class = lane->dst->ops->apply(lane->dst, &slice, lane->plan_arena, &outcome, err);
+		if (!class)
+			mark_known(items, &outcome);
+	} while (!class && outcome.known_count);
+	LS_FAILPOINT("sink.apply_returned");
+	if (class == LS_RETRY || is_mendable(class, err)) {
+		struct ls_error why = *err;
+
+		class = recover(lane, part, &slice, &why, &done, err);
+		*ret_done = 0;
+		if (class || !done)
+			return class;
+	}
+	*ret_suspect = outcome.failed_write < slice.write_count ? slice.write[outcome.failed_write].entry : SIZE_MAX;
+	if (class)
+		return class;
+	*ret_done = lane->plan.count;
+	return committed(lane, part, items, &slice, outcome.rows, err);
+}
+
+/* alone: no other event of this key is part of the write that failed. */
+static bool alone(const struct ls_sink_lane *lane, const struct ls_item *item)
+{
+	const struct ls_plan_key *key = ls_map_get(&lane->plan.keys, item->event.entity_id);
+
+	return key && key->applied == 1;
+}
+
+static bool is_repairable(const struct ls_error *err)
+{
+	return strcmp(err->code, "23503") == 0 || strcmp(err->code, "23505") == 0;
+}
+
+/* narrow decides what to try next after a failed attempt on items[0..*limit). */
+static enum ls_class narrow(struct ls_sink_lane *lane, struct ls_item *items, size_t *limit, size_t suspect,
+			    struct ls_error *why, struct ls_error *err)
+{
+	size_t tried = lane->plan.count;
+
+	if (suspect == SIZE_MAX && tried == 1)
+		suspect = 0;
+	if (suspect == SIZE_MAX) {
+		*limit = tried / 2;
+	} else if (tried > 1 && (!alone(lane, &items[suspect]) || is_repairable(why))) {
+		*limit = suspect ? suspect : 1;
+	} else if (is_repairable(why) && ++items[suspect].attempts < CONSTRAINT_ATTEMPTS) {
+		return wait_out(lane, why, err);
+	} else {
+		ls_item_kill(lane, &items[suspect], why);
+		ls_stats_error(lane->base.stats, why->text);
+		lane->failures = 0;
+	}
+	return LS_OK;
+}
+
+enum ls_class ls_sink_apply(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items,
+			    const struct ls_message *message, size_t count, struct ls_error *err)
+{
+	size_t limit = count, at = 0;
+
+	while (at < count) {
+		size_t suspect = SIZE_MAX, done = 0, n = limit < count - at ? limit : count - at;
+		struct ls_error why;
+		enum ls_class class = ls_sink_bury(lane, message + at, items + at, n, err);
+
+		if (class)
+			return class;
+		class = attempt(lane, part, items + at, n, &done, &suspect, &why);
+		if (class == LS_POISON) {
+			class = narrow(lane, items + at, &limit, suspect, &why, err);
+			if (class)
+				return class;
+			continue;
+		}
+		if (class) {
+			*err = why;
+			return class;
+		}
+		at += done;
+		limit = limit * 2 < count ? limit * 2 : count;
+	}
+	return LS_OK;
+}

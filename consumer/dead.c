@@ -1,0 +1,156 @@
+/* Dead letters: the original bytes, key and headers, with the reason beside them; and reports of conflicts. A dead letter is
+ * acknowledged before the mark passes its event, so nothing is skipped silently. */
+#include "core/arena.h"
+#include "core/failpoint.h"
+#include "lane.h"
+#include "main/app.h"
+
+#include <stdio.h>
+
+enum { MAX_HEADERS = 64, OWN_HEADERS = 9 };
+
+void ls_item_kill(struct ls_sink_lane *lane, struct ls_item *item, const struct ls_error *why)
+{
+	struct ls_str reason = ls_arena_str(lane->arena, ls_str_of(why->text));
+
+	item->fate = LS_FATE_DEAD;
+	item->reason = reason.ptr;
+	snprintf(item->code, sizeof item->code, "%s", why->code);
+}
+
+static struct ls_header header(struct ls_sink_lane *lane, const char *name, const char *fmt, long long number)
+{
+	return (struct ls_header){ ls_str_of(name), ls_arena_printf(lane->arena, fmt, number) };
+}
+
+/* copy_headers keeps the message's own headers, but not what an earlier round as a dead letter put there. */
+static size_t copy_headers(const struct ls_message *message, struct ls_header *out)
+{
+	struct ls_header all[MAX_HEADERS];
+	size_t count = ls_message_headers(message, all, MAX_HEADERS), kept = 0;
+
+	if (count > MAX_HEADERS)
+		count = MAX_HEADERS;
+	for (size_t i = 0; i < count; i++)
+		if (all[i].name.len < 9 || memcmp(all[i].name.ptr, "lockstep.", 9) != 0 ||
+		    ls_str_equal(all[i].name, LS_STR("lockstep.retries")))
+			out[kept++] = all[i];
+	return kept;
+}
+
+static enum ls_class send_one(struct ls_sink_lane *lane, const struct ls_message *message, const struct ls_item *item,
+			      struct ls_error *err)
+{
+	struct ls_header headers[MAX_HEADERS + OWN_HEADERS];
+	size_t count = copy_headers(message, headers);
+	char key[LS_TOPIC_NAME + 48];
+	int key_len = snprintf(key, sizeof key, "%.*s-%d-%lld", LS_ARG(message->topic), message->partition,
+			       (long long)message->offset);
+	struct ls_str value = message->has_value ? message->value : (struct ls_str){ "", 0 };
+
+	headers[count++] = (struct ls_header){ LS_STR("lockstep.reason"), ls_str_of(item->reason) };
+	headers[count++] = (struct ls_header){ LS_STR("lockstep.code"), ls_str_of(item->code) };
+	headers[count++] = (struct ls_header){ LS_STR("lockstep.destination"), ls_str_of(lane->config->name) };
+	headers[count++] = (struct ls_header){ LS_STR("lockstep.topic"), message->topic };
+	headers[count++] = header(lane, "lockstep.partition", "%lld", message->partition);
+	headers[count++] = header(lane, "lockstep.offset", "%lld", (long long)message->offset);
+	headers[count++] = header(lane, "lockstep.time", "%lld", (long long)ls_now_us());
+	if (message->has_key)
+		headers[count++] = (struct ls_header){ LS_STR("lockstep.key"), message->key };
+	if (!message->has_value)
+		headers[count++] = (struct ls_header){ LS_STR("lockstep.null"), LS_STR("true") };
+	return ls_sink_send(lane, lane->dlq, -1, (struct ls_str){ key, (size_t)key_len }, value, headers, count,
+			    &lane->dead, err);
+}
+
+static void log_dead(struct ls_sink_lane *lane, const struct ls_message *message, const struct ls_item *item)
+{
+	char topic[LS_TOPIC_NAME];
+
+	snprintf(topic, sizeof topic, "%.*s", LS_ARG(message->topic));
+	LS_LOG(lane->base.app->log, LS_LOG_WARN, lane->base.name, "dead letter", LS_F("class", "poison"),
+	       LS_F("code", item->code), LS_F("topic", topic), LS_N("partition", message->partition),
+	       LS_N("offset", message->offset), LS_F("reason", item->reason),
+	       LS_F("next", "the event is in the dead letter topic, others go on; see `lockstep dlq list`"));
+}
+
+enum ls_class ls_sink_bury(struct ls_sink_lane *lane, const struct ls_message *message, struct ls_item *items,
+			   size_t count, struct ls_error *err)
+{
+	enum ls_class class = LS_OK;
+	bool any = false;
+
+	for (size_t i = 0; !class && i < count; i++) {
+		if (items[i].fate != LS_FATE_DEAD || items[i].dead_sent)
+			continue;
+		class = send_one(lane, &message[i], &items[i], err);
+		if (!class)
+			log_dead(lane, &message[i], &items[i]);
+		any = true;
+	}
+	LS_FAILPOINT("sink.dead_sent");
+	if (!class && any)
+		class = ls_sink_settle(lane, &lane->dead, err);
+	for (size_t i = 0; !class && i < count; i++)
+		if (items[i].fate == LS_FATE_DEAD)
+			items[i].dead_sent = true;
+	LS_FAILPOINT("sink.dead_acked");
+	return class;
+}
+
+/* ---- conflicts ---- */
+
+static void add_json_text(struct ls_buf *out, struct ls_str text)
+{
+	ls_buf_add_char(out, '"');
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.ptr[i];
+
+		if (c == '"' || c == '\\')
+			ls_buf_printf(out, "\\%c", c);
+		else if (c < 0x20)
+			ls_buf_printf(out, "\\u%04x", c);
+		else
+			ls_buf_add_char(out, (char)c);
+	}
+	ls_buf_add_char(out, '"');
+}
+
+static void add_side(struct ls_buf *out, const char *name, struct ls_str event_id, const struct ls_stamp *stamp)
+{
+	ls_buf_printf(out, ",\"%s\":{\"event_id\":", name);
+	add_json_text(out, event_id);
+	ls_buf_printf(out, ",\"version\":%lld,\"timestamp\":%lld,\"source\":", (long long)stamp->version,
+		      (long long)stamp->timestamp_us);
+	add_json_text(out, stamp->source);
+	ls_buf_add_char(out, '}');
+}
+
+enum ls_class ls_sink_conflicts(struct ls_sink_lane *lane, const struct ls_item *items, struct ls_error *err)
+{
+	enum ls_class class = LS_OK;
+
+	for (size_t i = 0; !class && i < lane->plan.conflict_count; i++) {
+		const struct ls_conflict *conflict = &lane->plan.conflict[i];
+		const struct ls_event *event = &items[conflict->item].event;
+		struct ls_stamp stamp = ls_stamp_of(event);
+		const char *names[2] = { conflict->applied ? "loser" : "winner",
+					 conflict->applied ? "winner" : "loser" };
+
+		ls_buf_clear(&lane->buf);
+		ls_buf_add_text(&lane->buf, "{\"destination\":");
+		add_json_text(&lane->buf, ls_str_of(lane->config->name));
+		ls_buf_add_text(&lane->buf, ",\"entity_type\":");
+		add_json_text(&lane->buf, event->entity);
+		ls_buf_add_text(&lane->buf, ",\"entity_id\":");
+		add_json_text(&lane->buf, event->entity_id);
+		add_side(&lane->buf, names[0], conflict->held_event_id, &conflict->held);
+		add_side(&lane->buf, names[1], event->event_id, &stamp);
+		ls_buf_add_text(&lane->buf, ",\"event\":");
+		ls_event_json(event, &lane->buf);
+		ls_buf_add_char(&lane->buf, '}');
+		class = ls_sink_send(lane, lane->conflicts, -1, event->entity_id, ls_buf_str(&lane->buf), NULL, 0,
+				     &lane->other, err);
+	}
+	return class;
+}

@@ -1,0 +1,167 @@
+/* The sink lane: one thread with its own consumer, producer, destination connection, decoder and arena. Private to
+ * consumer/. The files beside this one each hold one idea of it:
+ *   lane.c    the loop        assign.c  partitions come and go     unit.c   version state of a partition, restore, publish
+ *   apply.c   a batch into the destination, with bisection and retries     dead.c   dead letters     decode.c   bytes to items */
+#pragma once
+
+#include "avro/codec.h"
+#include "config/config.h"
+#include "core/buf.h"
+#include "core/map.h"
+#include "core/time.h"
+#include "kafka/client.h"
+#include "kafka/topics.h"
+#include "lockstep/command.h"
+#include "lockstep/destination.h"
+#include "metrics/stats.h"
+#include "plan.h"
+#include "store.h"
+
+struct ls_arena;
+
+/* Counts records given to the producer and records acknowledged; in order, because one partition's are. */
+struct ls_receipt {
+	uint64_t sent, acked;
+	bool track;   /* the versions topic: follow the offsets */
+	int64_t next; /* every record of the versions topic below this is folded in here */
+	bool foreign; /* another writer's record lies between ours: read again at the next restore */
+};
+
+/* One entity as this destination takes it. */
+struct ls_sink_entity {
+	const struct ls_entity_config *config;
+	const struct ls_mapping **mapping;
+	const struct ls_schema **key_schema; /* key columns as texts, one per mapping */
+	size_t mapping_count;
+	char topic[LS_STORE_LOGS][LS_TOPIC_NAME]; /* events, priority */
+	char versions[LS_TOPIC_NAME];
+};
+
+enum ls_unit_phase { LS_UNIT_RESTORE, LS_UNIT_READY };
+
+/* The version state of one partition of one entity. */
+struct ls_unit {
+	const struct ls_sink_entity *entity;
+	int32_t partition;
+	int64_t owner_epoch;
+	enum ls_unit_phase phase;
+	struct ls_store *store;
+	struct ls_store_meta meta;
+	struct ls_reader *reader; /* of the versions topic while restoring */
+	struct ls_map heal;       /* keys whose last record is not their greatest: published again when ready */
+	struct ls_arena *heal_arena;
+	struct ls_receipt receipt;
+	bool meta_dirty;
+	size_t users;     /* partitions (events, priority) that stand on it */
+	int64_t restored; /* records read */
+	int64_t restore_started_ms;
+};
+
+enum ls_part_phase { LS_PART_WAIT, LS_PART_FOLD, LS_PART_RUN };
+
+/* One assigned partition of an events or priority topic. */
+struct ls_part {
+	struct ls_unit *unit;
+	int log; /* 0 events, 1 priority */
+	enum ls_part_phase phase;
+	struct ls_partition *queue;
+	struct ls_mark mark;
+	struct ls_reader *reader; /* of the events while folding what was applied but not published */
+	int64_t goal,
+		goal_sent; /* a marker for `goal` may be published once receipt.acked >= goal_sent; goal -1: none */
+	int64_t marker, marker_sent; /* a marker on its way; -1: none */
+	int64_t committed;           /* last advisory offset */
+};
+
+struct ls_sink_lane {
+	struct ls_lane base;
+	const struct ls_destination_config *config;
+	int index;
+	char owner[160];
+	struct ls_sink_entity *entity;
+	size_t entity_count;
+	struct ls_destination *dst;
+	struct ls_consumer *consumer;
+	struct ls_producer *producer;
+	struct ls_decoder *decoder;
+	struct ls_state_codec *codec;
+	struct ls_arena *arena;      /* of one batch */
+	struct ls_arena *plan_arena; /* of one plan of it */
+	struct ls_buf buf;
+	struct ls_message *message; /* batch_size of each */
+	struct ls_item *item;
+	struct ls_plan plan;
+	struct ls_map key_rows;      /* writer row schemas without the key columns, completed: see decode.c */
+	struct ls_arena *lane_arena; /* lives as long as the run */
+	struct ls_part *part;
+	size_t part_count;
+	struct ls_unit **unit;
+	size_t unit_count;
+	uint64_t generation; /* grows with every revoke: what was held before is gone */
+	struct ls_receipt dead, other;
+	enum ls_class delivery_class; /* first failed delivery */
+	char delivery_problem[200];
+	struct ls_backoff backoff;
+	unsigned failures; /* in a row, for the breaker */
+	int64_t last_tick_ms;
+	char dlq[LS_TOPIC_NAME], conflicts[LS_TOPIC_NAME];
+};
+
+/* ---- lane.c ---- */
+struct ls_sink_lane *ls_sink_lane_new(struct ls_app *app, const struct ls_destination_config *config, int index);
+
+/* ls_sink_poll serves the group (assign, revoke), the deliveries and nothing else; to be called while waiting for
+ * anything. LS_FENCED when the partitions held before the call are gone. */
+enum ls_class ls_sink_poll(struct ls_sink_lane *lane, int timeout_ms, struct ls_error *err);
+
+/* ls_sink_settle polls until everything counted by the receipt is acknowledged. */
+enum ls_class ls_sink_settle(struct ls_sink_lane *lane, struct ls_receipt *receipt, struct ls_error *err);
+
+/* ls_sink_send queues a record, waiting while the producer is full. */
+enum ls_class ls_sink_send(struct ls_sink_lane *lane, const char *topic, int32_t partition, struct ls_str key,
+			   struct ls_str value, const struct ls_header *header, size_t header_count,
+			   struct ls_receipt *receipt, struct ls_error *err);
+
+/* ---- assign.c ---- */
+enum ls_class ls_sink_assign(struct ls_sink_lane *lane, struct ls_assigned *assigned, size_t count,
+			     struct ls_error *err);
+void ls_sink_drain(struct ls_sink_lane *lane, int timeout_ms); /* markers and advisory offsets before giving up */
+void ls_sink_drop(struct ls_sink_lane *lane);                  /* forgets every partition */
+
+/* ---- unit.c ---- */
+struct ls_unit *ls_unit_open(struct ls_sink_lane *lane, const struct ls_sink_entity *entity, int32_t partition,
+			     struct ls_error *err, enum ls_class *ret);
+void ls_unit_free(struct ls_unit *unit);
+/* ls_unit_step reads some of the versions topic; phase LS_UNIT_READY when it is all there. */
+enum ls_class ls_unit_step(struct ls_sink_lane *lane, struct ls_unit *unit, struct ls_error *err);
+/* ls_part_fold decides some of what was applied before but is not in the versions topic; phase LS_PART_RUN when done. */
+enum ls_class ls_part_fold(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err);
+/* ls_unit_save stores the plan's states locally and publishes them. */
+enum ls_class ls_unit_save(struct ls_sink_lane *lane, struct ls_unit *unit, struct ls_plan *plan, struct ls_error *err);
+/* ls_part_marker publishes the marker when its time has come. */
+enum ls_class ls_part_marker(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err);
+/* lookup for ls_plan_input; context is the unit, a read snapshot is open. */
+struct ls_lookup {
+	struct ls_unit *unit;
+	struct ls_arena *arena;
+};
+enum ls_class ls_unit_lookup(void *context, struct ls_str entity_id, struct ls_state *ret, struct ls_error *err);
+enum ls_class ls_unit_plan(struct ls_sink_lane *lane, struct ls_unit *unit, struct ls_item *items, size_t count,
+			   struct ls_error *err);
+
+/* ---- decode.c ---- */
+/* ls_sink_decode turns a message into an item: an event that may be decided, or a dead letter with its reason. LS_RETRY: the
+ * schema could not be asked for; nothing may be passed over. */
+enum ls_class ls_sink_decode(struct ls_sink_lane *lane, const struct ls_sink_entity *entity,
+			     const struct ls_message *message, struct ls_item *ret, struct ls_error *err);
+
+/* ---- dead.c ---- */
+void ls_item_kill(struct ls_sink_lane *lane, struct ls_item *item, const struct ls_error *why);
+/* ls_sink_bury sends the dead letters among items[0..count) that are not sent yet and waits for them. */
+enum ls_class ls_sink_bury(struct ls_sink_lane *lane, const struct ls_message *message, struct ls_item *items,
+			   size_t count, struct ls_error *err);
+enum ls_class ls_sink_conflicts(struct ls_sink_lane *lane, const struct ls_item *items, struct ls_error *err);
+
+/* ---- apply.c ---- */
+enum ls_class ls_sink_apply(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items,
+			    const struct ls_message *message, size_t count, struct ls_error *err);
