@@ -1,0 +1,109 @@
+/* The capture wing: a lane per source, and what `check` asks of each source. */
+#include "lane.h"
+#include "transform.h"
+
+#include "config/near.h"
+#include "kafka/topics.h"
+#include "main/app.h"
+
+#include <stdio.h>
+
+/* Every name must be a source; the nearest one is offered. */
+static enum ls_class known(const struct ls_config *config, char *const *names, size_t count, struct ls_error *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		char hint[LS_NEAR_HINT];
+		struct ls_near near;
+
+		if (ls_config_source(config, names[i]))
+			continue;
+		ls_near_init(&near, names[i]);
+		for (size_t j = 0; j < config->source_count; j++)
+			ls_near_offer(&near, config->source[j].name);
+		return ls_fail(err, LS_FATAL, "source", "%s has no source \"%s\"%s", config->file, names[i],
+			       ls_near_hint(&near, hint));
+	}
+	return LS_OK;
+}
+
+static bool wanted(const char *name, char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return count == 0;
+}
+
+static enum ls_class start(struct ls_app *app, char *const *names, size_t count, struct ls_crew *crew,
+			   struct ls_error *err)
+{
+	const struct ls_config *config = app->config;
+	enum ls_class class = known(config, names, count, err);
+
+	for (size_t i = 0; !class && i < config->source_count; i++) {
+		struct ls_lane *lane;
+
+		if (!wanted(config->source[i].name, names, count))
+			continue;
+		class = ls_capture_lane_new(app, &config->source[i], &lane, err);
+		if (!class)
+			ls_crew_add(crew, lane);
+	}
+	return class;
+}
+
+/* Where poison goes: a topic that is there, or that `run` will make. */
+static void check_dead_letters(struct ls_app *app, const struct ls_source_config *source, struct ls_report *report)
+{
+	char topic[LS_TOPIC_NAME], subject[160];
+	struct ls_topic_info info = { .partitions = 0 };
+	struct ls_admin *admin = NULL;
+	struct ls_error err;
+
+	snprintf(subject, sizeof(subject), "source %s", source->name);
+	ls_topic_dlq(topic, app->config->prefix, source->name);
+	if (ls_admin_open(&app->config->kafka, &admin, &err))
+		return; /* the Kafka checks say so */
+	if (!ls_admin_topic(admin, topic, &info, &err)) {
+		if (info.partitions)
+			ls_report_add(report, LS_CHECK_ERROR_REPORTING, LS_LEVEL_OK, subject, NULL,
+				      "what cannot become an event goes to topic %s", topic);
+		else
+			ls_report_add(report, LS_CHECK_ERROR_REPORTING, LS_LEVEL_WARNING, subject,
+				      "`lockstep topics create` makes it now, the first `run` otherwise",
+				      "its dead letter topic %s does not exist yet", topic);
+	}
+	ls_admin_close(admin);
+}
+
+static void check_mappings(const struct ls_source_config *source, struct ls_report *report)
+{
+	char subject[160];
+	struct ls_error err;
+
+	snprintf(subject, sizeof(subject), "source %s", source->name);
+	for (size_t i = 0; i < source->mapping_count; i++)
+		if (ls_transform_check(&source->mapping[i], &err))
+			ls_report_add(report, LS_CHECK_DATA_INTEGRITY, LS_LEVEL_FAILED, subject,
+				      "correct the mask of this source", "%s", err.text);
+}
+
+static void check(struct ls_app *app, struct ls_report *report)
+{
+	const struct ls_config *config = app->config;
+
+	for (size_t i = 0; i < config->source_count; i++) {
+		const struct ls_source_config *source = &config->source[i];
+		struct ls_source_context context;
+		char lane[96];
+
+		snprintf(lane, sizeof(lane), "capture/%s", source->name);
+		ls_capture_context(config, source, ls_stats_lane(app->stats, lane), &context);
+		check_mappings(source, report);
+		check_dead_letters(app, source, report);
+		if (source->ops->check)
+			source->ops->check(source->options, &context, report);
+	}
+}
+
+const struct ls_wing ls_wing_capture = { .name = "capture", .start = start, .check = check };
