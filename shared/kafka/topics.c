@@ -151,6 +151,11 @@ void ls_topics_each(const struct ls_config *config, void (*visitor)(const struct
 	for (size_t i = 0; i < config->destination_count; i++)
 		visit(&walk, ls_topic_dlq(name, config->prefix, config->destination[i].name), 1, dlq_policy,
 		      COUNT_OF(dlq_policy), ENVELOPE_SLACK);
+	/* A source that is a destination, too, shares its dead letters. */
+	for (size_t i = 0; i < config->source_count; i++)
+		if (!ls_config_destination(config, config->source[i].name))
+			visit(&walk, ls_topic_dlq(name, config->prefix, config->source[i].name), 1, dlq_policy,
+			      COUNT_OF(dlq_policy), ENVELOPE_SLACK);
 	visit(&walk, ls_topic_named(name, config->prefix, "conflicts"), config->partitions, conflicts_policy,
 	      COUNT_OF(conflicts_policy), ENVELOPE_SLACK);
 	for (size_t i = 0; i < COUNT_OF(small); i++)
