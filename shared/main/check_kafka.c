@@ -1,0 +1,218 @@
+/* Kafka's part of the safety report: reachable, topics with the right policy, partitions, copies and retention. */
+#include "main/check_kafka.h"
+
+#include "kafka/topics.h"
+#include "main/app.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct look {
+	struct ls_app *app;
+	struct ls_report *report;
+	struct ls_admin *admin;
+	size_t fine, missing;
+};
+
+/* Retention below a week leaves too little time to mend a destination over a holiday. */
+static const int64_t least_retention_ms = 3 * 86400000LL;
+
+static const char *wanted(const struct ls_topic_spec *spec, const char *name)
+{
+	for (size_t i = 0; i < spec->config_count; i++)
+		if (ls_str_equal(spec->config[i].name, ls_str_of(name)))
+			return spec->config[i].value.ptr;
+	return NULL;
+}
+
+static bool has_word(const char *list, const char *word)
+{
+	size_t len = strlen(word);
+
+	while (*list) {
+		size_t item = strcspn(list, ", ");
+
+		if (item == len && strncmp(list, word, len) == 0)
+			return true;
+		list += item;
+		list += strspn(list, ", ");
+	}
+	return false;
+}
+
+/* A versions topic that is not compacted grows for ever; an events topic that is loses what a replay needs. */
+static bool check_policy(struct look *look, const struct ls_topic_spec *spec, const char *subject)
+{
+	const char *want = wanted(spec, "cleanup.policy") ? wanted(spec, "cleanup.policy") : "delete";
+	struct ls_error err;
+	char fix[200], have[128];
+
+	if (ls_admin_config(look->admin, spec->name, "cleanup.policy", have, sizeof have, &err)) {
+		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_WARNING, subject,
+			      "allow DescribeConfigs on the topic to this user", "its policy cannot be read: %s",
+			      err.text);
+		return false;
+	}
+	if (has_word(want, "compact") == has_word(have, "compact") &&
+	    has_word(want, "delete") == has_word(have, "delete"))
+		return true;
+	snprintf(fix, sizeof fix, "kafka-configs.sh --alter --topic %.120s --add-config cleanup.policy=[%s]",
+		 spec->name, want);
+	ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_FAILED, subject, fix,
+		      "cleanup.policy is %s, it must be %s", have, want);
+	return false;
+}
+
+static bool check_retention(struct look *look, const struct ls_topic_spec *spec, const char *subject)
+{
+	struct ls_error err;
+	char fix[200], have[64];
+	long long ms;
+
+	if (wanted(spec, "cleanup.policy") && has_word(wanted(spec, "cleanup.policy"), "compact"))
+		return true;
+	if (ls_admin_config(look->admin, spec->name, "retention.ms", have, sizeof have, &err))
+		return true;
+	ms = strtoll(have, NULL, 10);
+	if (ms < 0 || ms >= least_retention_ms)
+		return true;
+	snprintf(fix, sizeof fix, "kafka-configs.sh --alter --topic %.120s --add-config retention.ms=604800000",
+		 spec->name);
+	ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_WARNING, subject, fix,
+		      "events are kept %.1f hours: a destination that is down longer loses them",
+		      (double)ms / 3600000.0);
+	return false;
+}
+
+static bool check_size(struct look *look, const struct ls_topic_spec *spec, const struct ls_topic_info *info,
+		       const char *subject)
+{
+	bool fine = true;
+
+	if (info->partitions != spec->partitions) {
+		bool versions = strstr(spec->name, ".versions.") != NULL;
+
+		ls_report_add(look->report, LS_CHECK_KAFKA, versions ? LS_LEVEL_FAILED : LS_LEVEL_WARNING, subject,
+			      versions ? "give it as many partitions as its events topic"
+				       : "set topics.partitions to what is there; adding partitions moves keys",
+			      "has %d partitions, %d are configured", info->partitions, spec->partitions);
+		fine = false;
+	}
+	if (info->replication_factor < 2) {
+		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_WARNING, subject,
+			      "three brokers and topics.replication_factor: 3",
+			      "one copy: what is on a lost disk is lost");
+		fine = false;
+	}
+	return fine;
+}
+
+static void check_topic(const struct ls_topic_spec *spec, void *arg)
+{
+	struct look *look = arg;
+	struct ls_topic_info info;
+	struct ls_error err;
+	char subject[LS_TOPIC_NAME + 16];
+	bool fine;
+
+	snprintf(subject, sizeof subject, "topic %s", spec->name);
+	if (ls_admin_topic(look->admin, spec->name, &info, &err)) {
+		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_FAILED, subject,
+			      "allow Describe on it to this user", "cannot be asked about: %s", err.text);
+		return;
+	}
+	if (info.partitions == 0) {
+		look->missing++;
+		return;
+	}
+	fine = check_policy(look, spec, subject);
+	fine = check_retention(look, spec, subject) && fine;
+	fine = check_size(look, spec, &info, subject) && fine;
+	look->fine += fine;
+}
+
+static void count_topic(const struct ls_topic_info *info, void *arg)
+{
+	(void)info;
+	++*(size_t *)arg;
+}
+
+static const char *brokers(const struct ls_config *config)
+{
+	for (size_t i = 0; i < config->kafka.count; i++)
+		if (ls_str_equal(config->kafka.property[i].name, LS_STR("bootstrap.servers")))
+			return config->kafka.property[i].value.ptr;
+	return "";
+}
+
+static void check_topics(struct look *look)
+{
+	const struct ls_config *config = look->app->config;
+
+	ls_topics_each(config, check_topic, look);
+	if (look->fine)
+		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_OK, "topics", NULL,
+			      "%zu have the right policy, partitions and copies", look->fine);
+	if (look->missing)
+		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_WARNING, "topics",
+			      "`lockstep topics create` makes them now, `lockstep run` at its start",
+			      "%zu are not there yet and will be created", look->missing);
+}
+
+void ls_check_kafka(struct ls_app *app, struct ls_report *report)
+{
+	struct look look = { .app = app, .report = report };
+	int64_t begun = ls_monotonic_ms();
+	struct ls_error err;
+	size_t seen = 0;
+	enum ls_class class;
+
+	class = ls_admin_open(&app->config->kafka, &look.admin, &err);
+	if (class == LS_OK)
+		class = ls_admin_list(look.admin, app->config->prefix, count_topic, &seen, &err);
+	if (class) {
+		ls_report_add(report, LS_CHECK_KAFKA, LS_LEVEL_FAILED, "kafka",
+			      class == LS_AUTH ? "mend the credentials under kafka"
+					       : "start it, or mend kafka: bootstrap.servers",
+			      "%s", err.text);
+	} else {
+		ls_report_add(report, LS_CHECK_KAFKA, LS_LEVEL_OK, "kafka", NULL,
+			      "%s answered in %lld ms, %zu topics under the prefix %s", brokers(app->config),
+			      (long long)(ls_monotonic_ms() - begun), seen, app->config->prefix);
+		check_topics(&look);
+	}
+	ls_admin_close(look.admin);
+}
+
+static void check_destination(const struct ls_destination_config *destination, const struct ls_config *config,
+			      struct ls_report *report)
+{
+	char subject[128], topic[LS_TOPIC_NAME], limit[64] = "no limit of requests";
+
+	snprintf(subject, sizeof subject, "destination %s", destination->name);
+	if (destination->rate_limit)
+		snprintf(limit, sizeof limit, "at most %lld requests per minute", (long long)destination->rate_limit);
+	ls_report_add(report, LS_CHECK_RATE_LIMITING, LS_LEVEL_OK, subject, NULL,
+		      "%s, %lld rows at once on %lld lanes; after %lld failures it is left in peace for %lld s", limit,
+		      (long long)destination->batch_size, (long long)destination->concurrency,
+		      (long long)destination->breaker_failures, (long long)(destination->breaker_cooldown_ms / 1000));
+	ls_report_add(report, LS_CHECK_ERROR_REPORTING, LS_LEVEL_OK, subject, NULL,
+		      "what cannot be applied goes to %s with its reason",
+		      ls_topic_dlq(topic, config->prefix, destination->name));
+}
+
+void ls_check_config(struct ls_app *app, struct ls_report *report)
+{
+	const struct ls_config *config = app->config;
+
+	for (size_t i = 0; i < config->destination_count; i++)
+		check_destination(&config->destination[i], config, report);
+	if (config->http_listen)
+		ls_report_add(report, LS_CHECK_ERROR_REPORTING, LS_LEVEL_OK, "metrics", NULL,
+			      "served at http://%s/metrics", config->http_listen);
+	else
+		ls_report_add(report, LS_CHECK_ERROR_REPORTING, LS_LEVEL_WARNING, "metrics",
+			      "set http: {listen: \"127.0.0.1:8088\"}",
+			      "http.listen is not set: errors are seen in the log and nowhere else");
+}
