@@ -25,10 +25,11 @@ struct ls_message {
 	int64_t timestamp_us;  /* Kafka's record timestamp */
 	struct ls_str key, value;
 	bool has_key, has_value;
-	enum ls_class class;   /* LS_OK, or the fetch failed here: LS_FATAL (offset out of range) or LS_RETRY; */
+	enum ls_class class;   /* LS_OK, or the fetch failed here: LS_FATAL (offset out of range), LS_AUTH or LS_RETRY; */
 	const char *problem;   /* then a constant text says why, and offset is where */
 	void *handle;
 };
+/* Every message must be freed before its consumer or reader is closed: closing waits for it otherwise, for ever. */
 void ls_message_free(struct ls_message *message);
 /* ls_message_headers copies up to max headers' views; returns how many there are. */
 size_t ls_message_headers(const struct ls_message *message, struct ls_header *out, size_t max);
@@ -81,7 +82,7 @@ struct ls_consumer_event {
 	struct ls_assigned *assigned; /* ASSIGN and REVOKE; the consumer's until it is answered */
 	size_t count;
 	bool lost;                    /* REVOKE: already taken away; do not commit */
-	struct ls_error error;        /* ERROR */
+	struct ls_error error;        /* ERROR; LS_RETRY: librdkafka goes on trying by itself, the handle is still good */
 };
 
 /* group       consumer group id
@@ -94,6 +95,7 @@ enum ls_class ls_consumer_open(const struct ls_kafka_conf *conf, const char *gro
 /* ls_consumer_poll must be called at least every few seconds whatever happens. ASSIGN must be answered by
  * ls_consumer_assign, REVOKE by ls_consumer_revoke, before the next poll. */
 void ls_consumer_poll(struct ls_consumer *consumer, int timeout_ms, struct ls_consumer_event *ret);
+/* ls_consumer_assign takes the partitions of the event, in the order they came. */
 enum ls_class ls_consumer_assign(struct ls_consumer *consumer, struct ls_assigned *assigned, size_t count,
 				 struct ls_error *err);
 void ls_consumer_revoke(struct ls_consumer *consumer); /* gives everything back; queues are gone */
