@@ -297,7 +297,7 @@ static void add_entity(struct ls_sink_lane *lane, const struct ls_entity_config 
 static enum ls_class open_destination(struct ls_sink_lane *lane, struct ls_error *err)
 {
 	const struct ls_config *config = lane->base.app->config;
-	struct ls_destination_context context = {
+	lane->context = (struct ls_destination_context){
 		.name = lane->config->name,
 		.mapping = lane->config->mapping,
 		.mapping_count = lane->config->mapping_count,
@@ -310,7 +310,7 @@ static enum ls_class open_destination(struct ls_sink_lane *lane, struct ls_error
 		.stats = lane->base.stats,
 	};
 
-	return lane->config->ops->open(lane->config->options, &context, &lane->dst, err);
+	return lane->config->ops->open(lane->config->options, &lane->context, &lane->dst, err);
 }
 
 static enum ls_class open_consumer(struct ls_sink_lane *lane, struct ls_error *err)

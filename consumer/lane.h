@@ -80,6 +80,7 @@ struct ls_sink_lane {
 	char owner[160];
 	struct ls_sink_entity *entity;
 	size_t entity_count;
+	struct ls_destination_context context; /* the destination keeps pointing at it */
 	struct ls_destination *dst;
 	struct ls_consumer *consumer;
 	struct ls_producer *producer;

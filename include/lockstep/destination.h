@@ -83,7 +83,8 @@ struct ls_destination_ops {
 	size_t options_size;
 	int64_t batch_size; /* default of `batch_size`; 0: 5000 */
 
-	/* open connects, creates the ledger tables when missing. *ret_dst is set on LS_OK only. */
+	/* open connects, creates the ledger tables when missing. *context stays the caller's and
+	 * outlives the destination. *ret_dst is set on LS_OK only. */
 	enum ls_class (*open)(const void *options, const struct ls_destination_context *context,
 			      struct ls_destination **ret_dst, struct ls_error *err);
 
