@@ -1,0 +1,143 @@
+/* The PostgreSQL destination, private to its folder.
+ *
+ * One slice is one transaction, sent as one script: the mark, the ledger entries by COPY, then per shape of write a COPY
+ * into a temporary staging table and the statements that carry it into the target. postgres.c holds the contract,
+ * session.c the connection, ledger.c the ledger tables, target.c what the catalog says about a table, shape.c the
+ * statements of a group of like writes, copytext.c the bytes of COPY, apply.c the transaction, verdict.c what an error
+ * of it means, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */
+#pragma once
+
+#include "core/arena.h"
+#include "core/buf.h"
+#include "lockstep/destination.h"
+#include "pg/conn.h"
+
+#include <stdint.h>
+
+enum { LS_PGD_SHAPES_KEPT = 48 };
+
+struct ls_pgd_options {
+	char *url;
+	int synchronous_commit; /* enum ls_pgd_synchronous */
+	int64_t statement_timeout_ms, lock_timeout_ms;
+};
+enum ls_pgd_synchronous { LS_PGD_SYNC_DEFAULT, LS_PGD_SYNC_ON, LS_PGD_SYNC_OFF };
+
+struct ls_pgd_column {
+	struct ls_str name, type, collation; /* SQL text; collation empty when it is the type's own */
+	struct ls_type kind;
+	bool not_null, has_default, generated, identity_always;
+	int number;
+};
+
+/* A target table as the catalog shows it. */
+struct ls_pgd_target {
+	struct ls_arena *arena; /* holds the target itself */
+	const struct ls_mapping *mapping;
+	char schema[64], table[64];
+	struct ls_pgd_column *column;
+	size_t count;
+	bool exists, key_unique;
+	uint64_t signature; /* of all that the statements depend on */
+	struct ls_pgd_target *next;
+};
+
+enum ls_pgd_care { LS_PGD_PRESENT, LS_PGD_ABSENT, LS_PGD_ANY };
+
+/* Writes of one mapping, writer schema, operation and set of absent columns; lives as long as the session's stage. */
+struct ls_pgd_shape {
+	struct ls_arena *arena; /* holds the shape itself */
+	const struct ls_mapping *mapping;
+	const struct ls_schema *schema;
+	enum ls_write_op op;
+	struct ls_str *name; /* the schema's column names, copied: a pointer may come back as another schema */
+	unsigned char *care; /* enum ls_pgd_care per column of the schema */
+	size_t schema_count;
+	size_t *source; /* columns of the COPY, as indexes into the row */
+	size_t source_count;
+	size_t key_count; /* the first of them are the key */
+	char stage[32];
+	struct ls_str create, copy, statements;
+	uint64_t session; /* in which the stage exists; 0: in none */
+	uint64_t slice;   /* the last slice that used it */
+	size_t head, tail, writes;
+	struct ls_pgd_shape *next;
+};
+
+struct ls_pgd {
+	struct ls_destination base;
+	const struct ls_pgd_options *options;
+	const struct ls_destination_context *context;
+	PGconn *conn;
+	uint64_t session, slice, stages;
+	bool takes_origin; /* this session writes rows: they are to carry our replication origin */
+	bool origin;       /* and do */
+	struct ls_pgd_target *target;
+	struct ls_pgd_shape *shape, *last;
+	struct ls_buf sql, body, row;
+	int64_t next_prune_ms;
+};
+
+/* ---- session.c ---- */
+enum ls_class ls_pgd_ready(struct ls_pgd *dst, struct ls_error *err); /* reconnects when needed */
+void ls_pgd_settle(struct ls_pgd *dst); /* after an error: rolls back, or drops a broken connection */
+/* ls_pgd_next waits for the next result of a script. *ret NULL: the script is over. */
+enum ls_class ls_pgd_next(struct ls_pgd *dst, PGresult **ret, struct ls_error *err);
+struct ls_pgd *ls_pgd_new(const struct ls_pgd_options *options, const struct ls_destination_context *context);
+struct ls_pgd *ls_pgd_free(struct ls_pgd *dst);
+
+/* ---- ledger.c ---- */
+enum ls_class ls_pgd_ledger_make(struct ls_pgd *dst, struct ls_error *err);
+void ls_pgd_ledger_ddl(const char *schema, struct ls_buf *out);
+enum ls_class ls_pgd_ledger_missing(struct ls_pgd *dst, bool *ret, struct ls_error *err);
+enum ls_class ls_pgd_claim(struct ls_pgd *dst, struct ls_mark *mark, size_t count, struct ls_error *err);
+enum ls_class ls_pgd_marks(struct ls_pgd *dst, struct ls_arena *arena, struct ls_mark **ret, size_t *ret_count,
+			   struct ls_error *err);
+void ls_pgd_add_mark(struct ls_pgd *dst,
+		     const struct ls_slice *slice); /* to dst->sql: moves the mark or raises LS001 */
+void ls_pgd_add_forget_dead(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena);
+enum ls_class ls_pgd_known(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena,
+			   struct ls_outcome *ret, struct ls_error *err);
+void ls_pgd_prune(struct ls_pgd *dst, bool idle);
+bool ls_pgd_in_ledger(enum ls_entry_status status);
+
+/* ---- target.c ---- */
+/* ls_pgd_target_get: the cached target of a mapping, read from the catalog when it is not there; `like` (may be NULL)
+ * gives the columns that are created when missing and allowed. LS_FATAL names the statement to run. */
+enum ls_class ls_pgd_target_get(struct ls_pgd *dst, const struct ls_mapping *mapping, const struct ls_schema *like,
+				struct ls_pgd_target **ret, struct ls_error *err);
+enum ls_class ls_pgd_target_load(PGconn *conn, const struct ls_mapping *mapping, struct ls_pgd_target **ret,
+				 struct ls_error *err);
+struct ls_pgd_target *ls_pgd_target_free(struct ls_pgd_target *target);
+const struct ls_pgd_column *ls_pgd_target_find(const struct ls_pgd_target *target, struct ls_str name);
+void ls_pgd_target_ddl(const struct ls_pgd_target *target, const struct ls_schema *like, struct ls_buf *out);
+void ls_pgd_add_table(struct ls_buf *buf, const char *schema, const char *table);
+/* ls_pgd_targets_changed reads all cached targets again; true when one is not as it was. */
+bool ls_pgd_targets_changed(struct ls_pgd *dst);
+void ls_pgd_forget(struct ls_pgd *dst); /* drops cached targets and shapes */
+
+/* ---- shape.c ---- */
+enum ls_class ls_pgd_shape_get(struct ls_pgd *dst, const struct ls_write *write, struct ls_pgd_shape **ret,
+			       struct ls_error *err);
+struct ls_pgd_shape *ls_pgd_shape_free(struct ls_pgd_shape *shape);
+void ls_pgd_shapes_trim(struct ls_pgd *dst);
+
+/* ---- copytext.c ---- */
+void ls_pgd_copy_text(struct ls_buf *out, struct ls_str text); /* escaped for COPY's text format */
+/* ls_pgd_clean returns text itself, or a copy with '?' for every byte that PostgreSQL cannot store as UTF-8. */
+struct ls_str ls_pgd_clean(struct ls_arena *arena, struct ls_str text);
+void ls_pgd_copy_row(struct ls_buf *out, const struct ls_pgd_shape *shape, const struct ls_value *value);
+/* ls_pgd_copy_line finds the line number in the context of a COPY error, "COPY stage, line 3, column a"; 0: none. */
+size_t ls_pgd_copy_line(const char *context, const char *table);
+
+/* ---- apply.c ---- */
+enum ls_class ls_pgd_apply(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena,
+			   struct ls_outcome *ret, struct ls_error *err);
+
+/* ---- check.c, trial.c, lookup.c ---- */
+void ls_pgd_check(const void *options, const struct ls_destination_context *context, struct ls_report *report);
+void ls_pgd_trial(const struct ls_pgd_options *options, const struct ls_destination_context *context,
+		  const char *subject, struct ls_report *report);
+enum ls_class ls_pgd_lookup(const void *options, const struct ls_destination_context *context,
+			    const struct ls_mapping *mapping, struct ls_str entity_id, struct ls_arena *arena,
+			    struct ls_row *ret_row, struct ls_error *err);

@@ -1,0 +1,162 @@
+/* The session of a PostgreSQL destination: made ready on first use, settled after errors, reopened after losses. */
+#include "destinations/postgres/internal.h"
+
+#include "core/time.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+
+enum {
+	SQL_MAX_BYTES = 64 * 1024 * 1024,
+	ROW_MAX_BYTES = 512 * 1024 * 1024,
+	ORIGINS_MAX = 32,
+	ANSWER_GRACE_MS = 30000, /* beyond the server's own statement_timeout */
+};
+
+struct ls_pgd *ls_pgd_new(const struct ls_pgd_options *options, const struct ls_destination_context *context)
+{
+	struct ls_pgd *dst = calloc(1, sizeof(*dst));
+
+	if (!dst)
+		abort();
+	dst->options = options;
+	dst->context = context;
+	ls_buf_init(&dst->sql, SQL_MAX_BYTES);
+	ls_buf_init(&dst->body, SQL_MAX_BYTES);
+	ls_buf_init(&dst->row, ROW_MAX_BYTES);
+	return dst;
+}
+
+struct ls_pgd *ls_pgd_free(struct ls_pgd *dst)
+{
+	if (!dst)
+		return NULL;
+	ls_pgd_forget(dst);
+	dst->conn = ls_pg_close(dst->conn);
+	ls_buf_release(&dst->sql);
+	ls_buf_release(&dst->body);
+	ls_buf_release(&dst->row);
+	free(dst);
+	return NULL;
+}
+
+/* take_origin marks this session's writes as ours, so that capture on the same database can leave them out. Before
+ * PostgreSQL 16 a session needs an origin for itself, hence the numbers. A role that may not do so goes on without:
+ * `check` says it. */
+static void take_origin(struct ls_pgd *dst)
+{
+	struct ls_error err = { .class = LS_OK };
+	struct ls_buf name;
+
+	ls_buf_init(&name, 4096);
+	dst->origin = false;
+	for (int i = 0; i < ORIGINS_MAX && !dst->origin; i++) {
+		const char *value[1];
+		enum ls_class class;
+
+		ls_buf_clear(&name);
+		ls_buf_printf(&name, i ? "lockstep_%s_%d" : "lockstep_%s", dst->context->name, i + 1);
+		value[0] = name.ptr;
+		class = ls_pg_params(dst->conn,
+				     "SELECT pg_catalog.pg_replication_origin_create($1) "
+				     "WHERE pg_catalog.pg_replication_origin_oid($1) IS NULL",
+				     1, value, NULL, &err);
+		if (class && strncmp(err.code, "23505", 5) != 0)
+			break;
+		class = ls_pg_params(dst->conn, "SELECT pg_catalog.pg_replication_origin_session_setup($1)", 1, value,
+				     NULL, &err);
+		dst->origin = class == LS_OK;
+		if (class && class != LS_FENCED) /* LS_FENCED: active in another session, take the next */
+			break;
+	}
+	ls_buf_release(&name);
+}
+
+static enum ls_class set_up(struct ls_pgd *dst, PGconn *conn, struct ls_error *err)
+{
+	static const char *const synchronous[] = { "", "SET synchronous_commit = on;",
+						   "SET synchronous_commit = off;" };
+
+	/* search_path stays the role's own: triggers of the target tables may count on it. All names of ours are
+	 * qualified, and pg_catalog is searched first. jit never pays for statements of this size. */
+	ls_buf_clear(&dst->sql);
+	ls_buf_printf(&dst->sql,
+		      "SET idle_in_transaction_session_timeout = '30s'; SET statement_timeout = %lld; "
+		      "SET lock_timeout = %lld; SET jit = off; %s",
+		      (long long)dst->options->statement_timeout_ms, (long long)dst->options->lock_timeout_ms,
+		      synchronous[dst->options->synchronous_commit]);
+	return ls_pg_exec(conn, dst->sql.ptr, NULL, err);
+}
+
+enum ls_class ls_pgd_ready(struct ls_pgd *dst, struct ls_error *err)
+{
+	PGconn *conn = NULL;
+	enum ls_class class;
+
+	if (dst->conn && PQstatus(dst->conn) == CONNECTION_OK)
+		return LS_OK;
+	dst->conn = ls_pg_close(dst->conn);
+	class = ls_pg_connect(dst->options->url, dst->context->name, false, &conn, err);
+	if (!class)
+		class = set_up(dst, conn, err);
+	if (class) {
+		ls_pg_close(conn);
+		return ls_fail_in(err, "destination \"%s\"", dst->context->name);
+	}
+	dst->conn = conn;
+	dst->session++;
+	if (dst->takes_origin)
+		take_origin(dst);
+	if (PQstatus(dst->conn) != CONNECTION_OK)
+		return ls_fail(err, LS_RETRY, "08006", "destination \"%s\": connection lost while it was set up",
+			       dst->context->name);
+	return LS_OK;
+}
+
+void ls_pgd_settle(struct ls_pgd *dst)
+{
+	struct ls_error ignored;
+	PGTransactionStatusType state = dst->conn ? PQtransactionStatus(dst->conn) : PQTRANS_IDLE;
+
+	if (state == PQTRANS_INERROR || state == PQTRANS_INTRANS)
+		(void)ls_pg_exec(dst->conn, "ROLLBACK", NULL, &ignored);
+	if (dst->conn && PQtransactionStatus(dst->conn) != PQTRANS_IDLE)
+		dst->conn = ls_pg_close(dst->conn);
+}
+
+/* wait_input sends what is left and waits until libpq has a whole result. A server that neither answers nor closes is
+ * given up after its own statement_timeout and some grace. */
+static bool wait_input(PGconn *conn, int64_t deadline_ms)
+{
+	int unsent;
+
+	while ((unsent = PQflush(conn)) >= 0 && PQisBusy(conn)) {
+		struct pollfd fd = { PQsocket(conn), (short)(unsent ? POLLIN | POLLOUT : POLLIN), 0 };
+		int64_t left = deadline_ms - ls_monotonic_ms();
+
+		if (left <= 0 && deadline_ms)
+			return false;
+		if (poll(&fd, 1, deadline_ms && left < 60000 ? (int)left : 60000) < 0 && errno != EINTR)
+			return false;
+		if (fd.revents & (POLLIN | POLLHUP | POLLERR) && !PQconsumeInput(conn))
+			return true; /* PQgetResult tells the error */
+	}
+	return true;
+}
+
+enum ls_class ls_pgd_next(struct ls_pgd *dst, PGresult **ret, struct ls_error *err)
+{
+	int64_t timeout_ms = dst->options->statement_timeout_ms;
+	int64_t deadline_ms = timeout_ms > 0 ? ls_monotonic_ms() + timeout_ms + ANSWER_GRACE_MS : 0;
+
+	if (!wait_input(dst->conn, deadline_ms)) {
+		dst->conn = ls_pg_close(dst->conn);
+		return ls_fail(err, LS_RETRY, "timeout",
+			       "destination \"%s\": no answer within %lld s; the connection "
+			       "was given up",
+			       dst->context->name, (long long)(timeout_ms + ANSWER_GRACE_MS) / 1000);
+	}
+	*ret = PQgetResult(dst->conn);
+	return LS_OK;
+}
