@@ -79,6 +79,8 @@ static enum ls_class refused(const struct reply *reply, const char *what, struct
 		todo = "look at the user and password in registry.url";
 	else if (class == LS_RETRY)
 		todo = "it is asked again";
+	else if (reply->status == 422)
+		class = LS_FATAL, todo = "the schema itself was refused";
 	else
 		class = LS_FATAL;
 	return ls_fail(err, class, code, "schema registry: %s was answered with HTTP %d%s%.200s; %s", what,
