@@ -1,0 +1,82 @@
+/* The second session: questions to the catalog, and the heartbeat that lets an idle slot move on. */
+#include "sources/postgres/source.h"
+
+#include "core/time.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+
+enum { HEARTBEAT_PATIENCE_MS = 30000 };
+
+/* take_answer ends a heartbeat that is under way: the server's answer is its log position. */
+static enum ls_class take_answer(struct pgsrc *src, struct ls_error *err)
+{
+	enum ls_class class = LS_OK;
+	PGresult *res;
+
+	while ((res = PQgetResult(src->side)) != NULL) {
+		if (!class)
+			class = ls_pg_check(src->side, res, err);
+		if (!class && PQntuples(res) == 1) {
+			uint64_t lsn;
+
+			if (pgout_lsn_parse(ls_str_of(PQgetvalue(res, 0, 0)), &lsn) && lsn > src->wal_end)
+				src->wal_end = lsn;
+		}
+		PQclear(res);
+	}
+	src->side_busy = false;
+	return class;
+}
+
+enum ls_class pgsrc_side(struct pgsrc *src, PGconn **ret, struct ls_error *err)
+{
+	enum ls_class class = src->side && src->side_busy ? take_answer(src, err) : LS_OK;
+
+	if (src->side && PQstatus(src->side) == CONNECTION_BAD) {
+		src->side = ls_pg_close(src->side);
+		src->side_busy = false;
+		class = LS_OK;
+	}
+	if (!class && !src->side)
+		class = ls_pg_connect(src->options.url, src->context.name, false, &src->side, err);
+	if (!class)
+		*ret = src->side;
+	return class;
+}
+
+static enum ls_class look_for_answer(struct pgsrc *src, struct ls_error *err)
+{
+	if (!PQconsumeInput(src->side))
+		return ls_pg_check(src->side, NULL, err);
+	if (!PQisBusy(src->side))
+		return take_answer(src, err);
+	if (ls_monotonic_ms() - src->side_busy_since_ms < HEARTBEAT_PATIENCE_MS)
+		return LS_OK;
+	return ls_fail(err, LS_RETRY, "heartbeat", "the server did not answer a heartbeat within %d s",
+		       HEARTBEAT_PATIENCE_MS / 1000);
+}
+
+/* A logical message is written to the log without any table: it gives the slot something to pass while only other
+ * databases and tables of the server write. */
+enum ls_class pgsrc_heartbeat(struct pgsrc *src, struct ls_error *err)
+{
+	int64_t now = ls_monotonic_ms();
+	enum ls_class class;
+	PGconn *side;
+
+	if (src->side && src->side_busy)
+		return look_for_answer(src, err);
+	if (src->options.heartbeat_interval_ms <= 0 || src->standby ||
+	    now - src->heartbeat_at_ms < src->options.heartbeat_interval_ms)
+		return LS_OK;
+	class = pgsrc_side(src, &side, err);
+	if (class)
+		return class;
+	src->heartbeat_at_ms = src->side_busy_since_ms = now;
+	if (!PQsendQuery(side, "SELECT pg_catalog.pg_logical_emit_message(false, 'lockstep', '')"))
+		return ls_pg_check(side, NULL, err);
+	src->side_busy = true;
+	return LS_OK;
+}
