@@ -53,8 +53,24 @@ static void no_partitions_is_no_division_by_zero(void **state)
 	assert_int_equal(ls_kafka_partition_of(LS_STR("a"), 0), 0);
 }
 
-int main(void)
+/* With a number of partitions: keys from stdin, one a line, their partitions to stdout (integration/test_partitioner). */
+static int answer(const char *partitions)
 {
+	char line[1024];
+
+	while (fgets(line, sizeof(line), stdin)) {
+		struct ls_str key = { line, strcspn(line, "\n") };
+
+		printf("%d\n", (int)ls_kafka_partition_of(key, (int32_t)strtol(partitions, NULL, 10)));
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 2)
+		return answer(argv[1]);
+
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_hash_as_in_java),
 		cmocka_unit_test(keys_of_every_length_go_where_librdkafka_sends_them),
