@@ -142,12 +142,12 @@ static bool feed_ledger(struct ls_pgd *dst, const struct ls_slice *slice, struct
 
 		if (!ls_pgd_in_ledger(entry->status))
 			continue;
-		ls_pgd_copy_text(\& dst->row, ls_pgd_clean(arena, entry->event_id));
+		ls_pgd_copy_text(&dst->row, ls_pgd_clean(arena, entry->event_id));
 		ls_buf_add_char(&dst->row, '\t');
 		ls_pgd_copy_text(&dst->row, name);
 		ls_buf_add_text(&dst->row, status_text(entry->status));
 		if (entry->error.len)
-			ls_pgd_copy_text(\& dst->row, ls_pgd_clean(arena, entry->error));
+			ls_pgd_copy_text(&dst->row, ls_pgd_clean(arena, entry->error));
 		else
 			ls_buf_add(&dst->row, "\\N", 2);
 		ls_buf_add_char(&dst->row, '\n');

@@ -93,8 +93,8 @@ enum ls_class ls_pgd_ledger_missing(struct ls_pgd *dst, bool *ret, struct ls_err
 enum ls_class ls_pgd_claim(struct ls_pgd *dst, struct ls_mark *mark, size_t count, struct ls_error *err);
 enum ls_class ls_pgd_marks(struct ls_pgd *dst, struct ls_arena *arena, struct ls_mark **ret, size_t *ret_count,
 			   struct ls_error *err);
-void ls_pgd_add_mark(struct ls_pgd *dst,
-		     const struct ls_slice *slice); /* to dst->sql: moves the mark or raises LS001 */
+/* To dst->sql: moves the mark or raises LS001. */
+void ls_pgd_add_mark(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena);
 void ls_pgd_add_forget_dead(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena);
 enum ls_class ls_pgd_known(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena,
 			   struct ls_outcome *ret, struct ls_error *err);
