@@ -7,6 +7,7 @@
 struct printer {
 	struct ls_buf *out;
 	bool markdown;
+	int name, type, fallback; /* widths of the columns, of text alone */
 };
 
 static const char *type_name(const struct ls_option *option)
@@ -40,11 +41,11 @@ static void add_escaped(struct ls_buf *out, const char *text)
 static void print_row(const struct printer *print, const char *name, const char *type, const char *fallback,
 		      const char *help)
 {
-	const char *shown = !fallback ? "required" : fallback;
+	const char *shown = !fallback ? "required" : fallback[0] ? fallback : "-";
 
 	if (!print->markdown) {
-		ls_buf_printf(print->out, "  %-18s %-22s %-12s %s\n", name, type,
-			      fallback && !fallback[0] ? "-" : shown, help);
+		ls_buf_printf(print->out, "  %-*s  %-*s  %-*s  %s\n", print->name, name, print->type, type,
+			      print->fallback, shown, help);
 		return;
 	}
 	ls_buf_printf(print->out, "| `%s` | ", name);
@@ -59,20 +60,51 @@ static void print_row(const struct printer *print, const char *name, const char 
 	ls_buf_add_text(print->out, " |\n");
 }
 
-static void print_table(const struct printer *print, const struct ls_table *table)
+static void widen(int *width, const char *text)
 {
+	int len = (int)strlen(text);
+
+	*width = len > *width ? len : *width;
+}
+
+static void measure(struct printer *print, const struct ls_table *table)
+{
+	print->name = print->type = 4;
+	print->fallback = 8;
+	for (size_t i = 0; i < table->option_count; i++) {
+		widen(&print->name, table->option[i].name);
+		widen(&print->type, type_name(&table->option[i]));
+		widen(&print->fallback, table->option[i].fallback ? table->option[i].fallback : "");
+	}
+	for (size_t i = 0; i < table->part_count; i++) {
+		widen(&print->name, table->part[i].name);
+		widen(&print->type, table->part[i].form);
+	}
+}
+
+static void print_title(const struct printer *print, const struct ls_table *table)
+{
+	const char *tick = print->markdown && table->where[0] ? "`" : "", *colon = table->where[0] ? ": " : "";
+
+	ls_buf_printf(print->out, "%s%s%s%s%s%s\n", print->markdown ? "### " : "", tick, table->where, tick, colon,
+		      table->summary);
 	if (print->markdown)
-		ls_buf_printf(print->out, "### `%s`: %s\n\n| key | type | default | what it is |\n|---|---|---|---|\n",
-			      table->where, table->summary);
-	else
-		ls_buf_printf(print->out, "%s: %s\n", table->where, table->summary);
+		ls_buf_add_text(print->out, "\n| key | type | default | what it is |\n|---|---|---|---|\n");
+}
+
+static void print_table(const struct printer *settings, const struct ls_table *table)
+{
+	struct printer print = *settings;
+
+	measure(&print, table);
+	print_title(&print, table);
 	for (size_t i = 0; i < table->option_count; i++)
-		print_row(print, table->option[i].name, type_name(&table->option[i]), table->option[i].fallback,
+		print_row(&print, table->option[i].name, type_name(&table->option[i]), table->option[i].fallback,
 			  table->option[i].help);
 	for (size_t i = 0; i < table->part_count; i++)
-		print_row(print, table->part[i].name, table->part[i].form, table->part[i].required ? NULL : "",
+		print_row(&print, table->part[i].name, table->part[i].form, table->part[i].required ? NULL : "",
 			  table->part[i].help);
-	ls_buf_add_char(print->out, '\n');
+	ls_buf_add_char(print.out, '\n');
 }
 
 static void print_common(const struct printer *print, const struct ls_table *const *table, size_t count)
@@ -99,7 +131,7 @@ void ls_config_options(const char *kind, bool markdown, const struct ls_source_o
 	static const struct ls_table *const source[] = { &ls_table_source, &ls_table_source_mapping };
 	static const struct ls_table *const destination[] = { &ls_table_destination, &ls_table_destination_mapping,
 							      &ls_table_retry, &ls_table_breaker };
-	const struct printer print = { out, markdown };
+	const struct printer print = { .out = out, .markdown = markdown };
 
 	if (!kind) {
 		print_common(&print, whole, LS_COUNT_OF(whole));
