@@ -114,9 +114,10 @@ static enum ls_class check_url(const char *url, int *ret_timeout_s, struct ls_er
 {
 	__attribute__((cleanup(free_options))) PQconninfoOption *options = url ? PQconninfoParse(url, NULL) : NULL;
 	const char *host = option_value(options, "host"), *timeout = option_value(options, "connect_timeout");
+	const char *port = option_value(options, "port");
 
 	/* The parser's own message repeats the URL, password and all; a host with an @ is the rest of a password. */
-	if (!options || (host && strchr(host, '@')))
+	if (!options || (host && strchr(host, '@')) || (port && port[strspn(port, "0123456789,")]))
 		return ls_fail(
 			err, LS_FATAL, "url",
 			"cannot read the connection URL (not shown, it may hold a password): "
