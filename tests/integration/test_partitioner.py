@@ -83,6 +83,12 @@ def program():
     return sys.argv[1] if len(sys.argv) > 1 else str(binary.parent / "tests/unit_test_kafka_partition")
 
 
+def installed_jars():
+    """Where compose/stack keeps Kafka."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "lockstep")
+    return next((str(folder) for folder in sorted(cache.glob("kafka-*/libs"))), "")
+
+
 def main():
     server = os.environ.get("LS_TEST_KAFKA")
     if not server:
@@ -99,7 +105,7 @@ def main():
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
     failed = False
     try:
-        jars = os.environ.get("LS_KAFKA_JARS", "")
+        jars = os.environ.get("LS_KAFKA_JARS") or installed_jars()
         clients = {"python": lambda: by_python(server, topic, texts)}
         if shutil.which("kcat"):
             clients["kcat"] = lambda: by_kcat(server, topic, texts)
