@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { STUCK_MS = 600000 };
 
@@ -179,7 +180,11 @@ enum ls_class ls_status_server_open(struct ls_app *app, struct ls_crew *crew, st
 	}
 	if (class) {
 		free(server);
-		return class;
+		/* Several processes may share one configuration and machine; the data matters more than the port. */
+		if (strcmp(err->code, "listen") != 0)
+			return class;
+		ls_log_error(app->log, LS_LOG_WARN, NULL, err, "this process goes on without health and metrics");
+		return LS_OK;
 	}
 	LS_LOG(app->log, LS_LOG_INFO, NULL, "http server listens", LS_F("listen", app->config->http_listen),
 	       LS_N("port", ls_http_server_port(server->http)));
