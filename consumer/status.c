@@ -15,14 +15,17 @@ json_t *ls_status_lanes(const struct ls_app *app)
 	struct ls_http_response response;
 	struct ls_error err;
 	json_t *root = NULL;
-	char url[300];
+	char url[300], bearer[600];
+	const char *const header[] = { bearer, NULL };
 
 	if (!app->config->http_listen)
 		return NULL;
 	snprintf(url, sizeof url, "http://%s/api/v1/status", app->config->http_listen);
+	snprintf(bearer, sizeof bearer, "Authorization: Bearer %s",
+		 app->config->http_token ? app->config->http_token : "none");
 	if (ls_http_client_open(2000, 4 << 20, &client, &err))
 		return NULL;
-	if (!ls_http_do(client, "GET", url, NULL, (struct ls_str){ "", 0 }, &response, &err)) {
+	if (!ls_http_do(client, "GET", url, header, (struct ls_str){ "", 0 }, &response, &err)) {
 		if (response.status == 200)
 			root = json_loadb(response.body.ptr, response.body.len, 0, NULL);
 		ls_http_response_release(&response);
