@@ -1,0 +1,64 @@
+"""Tables change in the middle of the stream."""
+import os, sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
+from lockstep_test import Scenario, main, wait_for
+
+
+class SchemaChange(Scenario):
+    def running(self, **destination):
+        w = self.world
+        for db in (w.source, w.destination):
+            db.sql('create table contacts (id bigint primary key, name text, old_phone text)')
+        w.configure()
+        w.settings['destinations'][0].update(destination)
+        self.run_ = w.start('run', '--skip-check', wait=True)
+        w.source.sql("insert into contacts select i, 'name ' || i, 'phone ' || i from generate_series(1, 300) i")
+        return w
+
+    def test_a_column_added_at_both_ends_travels_from_then_on(self):
+        w = self.running()
+        w.destination.sql("alter table contacts add column email text default 'none'")
+        w.source.sql("alter table contacts add column email text default 'none'")
+        w.source.sql("insert into contacts select i, 'name ' || i, null, i || '@example.com' from generate_series(301, 600) i")
+        w.source.sql("update contacts set email = 'changed' where id % 5 = 0")
+        w.settle()
+        self.assertIsNone(w.same('contacts'))
+        self.assertEqual(w.dead(), [])
+
+    def test_a_column_dropped_in_the_source_is_left_alone_in_the_destination(self):
+        w = self.running()
+        w.settle()
+        w.source.sql('alter table contacts drop column old_phone')
+        w.source.sql("update contacts set name = 'renamed ' || id where id <= 100")
+        w.source.sql("insert into contacts select i, 'name ' || i from generate_series(301, 400) i")
+        w.settle()
+        self.assertEqual(w.source.sql('select id, name from contacts order by id'), w.destination.sql('select id, name from contacts order by id'))
+        self.assertEqual(w.destination.one("select count(*) from contacts where id <= 300 and old_phone = 'phone ' || id"), 300)
+        self.assertEqual(w.dead(), [])
+
+    def test_a_column_the_destination_lacks_does_not_stop_the_others(self):
+        w = self.running()
+        w.source.sql('alter table contacts add column secret text')
+        w.source.sql("update contacts set secret = 'x', name = 'changed' where id <= 50")
+        w.source.sql("insert into contacts (id, name) select i, 'name ' || i from generate_series(301, 400) i")
+        w.settle()
+        self.assertEqual(w.source.sql('select id, name from contacts order by id'), w.destination.sql('select id, name from contacts order by id'))
+
+    def test_a_change_of_type_travels(self):
+        w = self.running()
+        for db in (w.destination, w.source):
+            db.sql('alter table contacts alter column old_phone type bigint using null')
+        w.source.sql('update contacts set old_phone = id * 1000000000000')
+        w.settle()
+        self.assertIsNone(w.same('contacts'))
+
+    def test_two_writers_of_one_topic_may_have_different_columns(self):
+        w = self.running()
+        w.settle()
+        w.run('publish', '--entity', 'contact', '--id', '1', '--source', 'other', '--type', 'UPDATE', '--event-id', 'partial', '--data', '{"id": 1, "name": "only the name"}')
+        wait_for(lambda: w.destination.one('select name from contacts where id = 1') == 'only the name', 30, 'the partial event', alive=[self.run_])
+        self.assertEqual(w.destination.one('select old_phone from contacts where id = 1'), 'phone 1')
+
+
+main()
