@@ -1,7 +1,7 @@
 /* Booleans, integers, floats, bytes and uuids as PostgreSQL writes them. */
 #include "avro/text.h"
 
-#include <errno.h>
+#include <fenv.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,18 +167,60 @@ static size_t print_special(char *out, double value)
 	return len;
 }
 
+/* PostgreSQL prints the shortest digits that lie strictly between the midpoints to the neighbours. A text that is a
+ * midpoint itself reads back as the same number by ties-to-even, and is not enough. */
+static bool reads_back_double(const char *text, double value)
+{
+	long double wide;
+
+	if (strtod(text, NULL) != value)
+		return false;
+	wide = strtold(text, NULL);
+	return wide != ((long double)value + (long double)nextafter(value, 0)) / 2 &&
+	       wide != ((long double)value + (long double)nextafter(value, (double)INFINITY)) / 2;
+}
+
+static bool reads_back_float(const char *text, float value)
+{
+	double wide;
+
+	if (strtof(text, NULL) != value)
+		return false;
+	wide = strtod(text, NULL);
+	return wide != ((double)value + (double)nextafterf(value, 0)) / 2 &&
+	       wide != ((double)value + (double)nextafterf(value, INFINITY)) / 2;
+}
+
+/* print_up writes the digits next above: at a power of two the neighbour below is nearer than the one above, and the
+ * nearest digits may be too far down while the next ones are fine. */
+static void print_up(char *text, size_t size, int precision, double value)
+{
+	int mode = fegetround();
+
+	fesetround(FE_UPWARD);
+	snprintf(text, size, "%.*e", precision, value);
+	fesetround(mode);
+}
+
 size_t ls_print_double(char *out, double value)
 {
 	char text[40], digit[20];
+	double positive = fabs(value);
 	int exponent, count;
 
 	if (!isfinite(value))
 		return print_special(out, value);
-	if (fabs(value) < 1e15 && value == (double)(int64_t)value && (value != 0 || !signbit(value)))
+	if (positive < 1e15 && value == (double)(int64_t)value && (value != 0 || !signbit(value)))
 		return ls_print_int(out, (int64_t)value);
-	for (int precision = 14; precision < 17; precision++) {
-		snprintf(text, sizeof(text), "%.*e", precision, fabs(value));
-		if (strtod(text, NULL) == fabs(value))
+	/* 15 digits are always kept by a normal number; one near zero has fewer */
+	for (int precision = isnormal(value) ? 14 : 0; precision < 17; precision++) {
+		snprintf(text, sizeof(text), "%.*e", precision, positive);
+		if (precision == 16 || reads_back_double(text, positive))
+			break;
+		if (frexp(positive, &exponent) > 0.5)
+			continue;
+		print_up(text, sizeof(text), precision, positive);
+		if (reads_back_double(text, positive))
 			break;
 	}
 	count = digits(text, digit, &exponent);
@@ -188,13 +230,19 @@ size_t ls_print_double(char *out, double value)
 size_t ls_print_float(char *out, float value)
 {
 	char text[40], digit[20];
+	float positive = fabsf(value);
 	int exponent, count;
 
 	if (!isfinite(value))
 		return print_special(out, (double)value);
-	for (int precision = 5; precision < 9; precision++) {
-		snprintf(text, sizeof(text), "%.*e", precision, (double)fabsf(value));
-		if (strtof(text, NULL) == fabsf(value))
+	for (int precision = isnormal(value) ? 5 : 0; precision < 9; precision++) {
+		snprintf(text, sizeof(text), "%.*e", precision, (double)positive);
+		if (precision == 8 || reads_back_float(text, positive))
+			break;
+		if (frexp((double)positive, &exponent) > 0.5)
+			continue;
+		print_up(text, sizeof(text), precision, (double)positive);
+		if (reads_back_float(text, positive))
 			break;
 	}
 	count = digits(text, digit, &exponent);
