@@ -266,6 +266,11 @@ static enum ls_class publish(struct ls_schema_store *base, struct ls_str subject
 		if (!class && !find_entry(store, fingerprint))
 			class = publish_new(store, fingerprint, subject, json, err);
 	}
+	/* Fingerprints leave logical types out: decimal(10,2) and decimal(10,4) have the same one, and readers of the
+	 * one would misread the other. */
+	struct entry *same = class ? NULL : find_entry(store, fingerprint);
+	if (same && !ls_str_equal(ls_str_of(same->json), json))
+		class = ls_avro_compatible(ls_str_of(same->json), json, err);
 	pthread_mutex_unlock(&store->lock);
 	if (class)
 		return class;
