@@ -40,18 +40,19 @@ void ls_crew_add(struct ls_crew *crew, struct ls_lane *lane); /* takes the lane 
 size_t ls_crew_count(const struct ls_crew *crew);
 struct ls_lane *ls_crew_lane(const struct ls_crew *crew, size_t index); /* the crew's */
 
-/* ls_crew_run starts a thread per lane, restarts those that end with RETRY or FENCED after a backoff, waits for SIGTERM,
- * SIGINT or a fatal lane, then drains; a watchdog ends the process 20 s after the signal, a second signal at once. It is
- * over, too, when every lane has ended. `tick` (may be NULL) is called every second on the calling thread. lane_up is the
- * crew's: 1 from the start of run to its end; a lane may lower it meanwhile. Returns the exit code of the worst. */
+/* ls_crew_run starts a thread per lane, restarts those that end with RETRY or FENCED after a backoff, waits for
+ * SIGTERM, SIGINT or a fatal lane, then drains; a watchdog ends the process 20 s after the signal, a second signal at
+ * once. It is over, too, when every lane has ended. `tick` (may be NULL) is called every second on the calling thread.
+ * lane_up is the crew's: 1 from the start of run to its end; a lane may lower it meanwhile. Returns the exit code of
+ * the worst. */
 enum ls_exit ls_crew_run(struct ls_crew *crew, void (*tick)(void *arg), void *arg);
 
 enum { LS_EXIT_WATCHDOG = 75, LS_DRAIN_MS = 20000 };
 
 /* ---- lanes.c: what `run`, `capture` and `sink` have in common ---- */
 
-/* ls_main_lanes makes the topics (tried again with backoff while Kafka is not reachable), starts the HTTP server and the
- * status lines, lets each wing add its lanes, and runs the crew.
+/* ls_main_lanes makes the topics (tried again with backoff while Kafka is not reachable), starts the HTTP server and
+ * the status lines, lets each wing add its lanes, and runs the crew.
  *
  * names  of sources or destinations, for every wing; name_count 0: all */
 enum ls_exit ls_main_lanes(struct ls_app *app, const struct ls_wing *const *wing, size_t count, char *const *names,

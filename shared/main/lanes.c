@@ -33,6 +33,7 @@ static enum ls_class ensure_topics(struct ls_app *app, struct ls_error *err)
 	enum ls_class class;
 	char next[48];
 
+	LS_LOG(app->log, LS_LOG_INFO, NULL, "looking after the topics", LS_F("prefix", app->config->prefix));
 	while ((class = ls_topics_ensure(app->config, err)) == LS_RETRY) {
 		int64_t wait_ms = ls_backoff_next(&backoff);
 
