@@ -65,7 +65,8 @@ struct ls_config {
 };
 
 /* ls_config_load reads and checks everything. LS_FATAL on any mistake: err->text is file:line:column: path: what, with
- * a near-miss hint; err->code "config". More mistakes than the first are in *ret_more (malloc'ed lines, may be NULL). */
+ * a near-miss hint; err->code "config". More mistakes than the first are in *ret_more (malloc'ed lines, may be
+ * NULL). */
 enum ls_class ls_config_load(const char *file, const struct ls_source_ops *const *sources,
 			     const struct ls_destination_ops *const *destinations, struct ls_config **ret,
 			     char **ret_more, struct ls_error *err);
