@@ -4,6 +4,7 @@
 #include "core/buf.h"
 #include "core/time.h"
 #include "lockstep/destination.h"
+#include "main/report.h"
 #include "metrics/stats.h"
 #include "pg/conn.h"
 
@@ -1001,6 +1002,30 @@ static void lookup_reads_an_entity_as_it_stands(void **state)
 	assert_null(row.schema);
 }
 
+static void check_tries_the_guarantees_and_leaves_nothing(void **state)
+{
+	struct bench *b = *state;
+	struct ls_report *report = ls_report_new();
+
+	must(b->conn, "CREATE TABLE contacts (id int PRIMARY KEY, name text)");
+
+	ops->check(b->options, &b->context, report);
+
+	assert_int_equal(ls_report_level(report, LS_CHECK_LEDGER), LS_LEVEL_WARNING);
+	assert_int_equal(ls_report_level(report, LS_CHECK_DATA_INTEGRITY), LS_LEVEL_OK);
+	assert_int_equal(ls_report_level(report, LS_CHECK_POSTGRES), LS_LEVEL_OK);
+	assert_int_equal(ls_report_level(report, LS_CHECK_IDEMPOTENCY), LS_LEVEL_OK);
+	assert_int_equal(ls_report_level(report, LS_CHECK_CONFLICT_RESOLUTION), LS_LEVEL_OK);
+	assert_int_equal(ls_report_level(report, LS_CHECK_ERROR_HANDLING), LS_LEVEL_OK);
+	assert_string_equal(
+		says(b, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'lockstep%' OR nspname = 'identity'"),
+		"0");
+	must(b->conn, "ALTER TABLE contacts DROP CONSTRAINT contacts_pkey");
+	ops->check(b->options, &b->context, report);
+	assert_int_equal(ls_report_level(report, LS_CHECK_DATA_INTEGRITY), LS_LEVEL_FAILED);
+	ls_report_free(report);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, bench_open, bench_close)
 
 int main(void)
@@ -1043,6 +1068,7 @@ int main(void)
 		T(a_key_without_unique_index_is_refused_with_the_fix),
 		T(many_shapes_in_one_slice_end_right),
 		T(lookup_reads_an_entity_as_it_stands),
+		T(check_tries_the_guarantees_and_leaves_nothing),
 	};
 
 	if (!getenv("LS_TEST_PG")) {
