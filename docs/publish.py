@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Publishes one contact to lockstep, as any program in any language may. docs/publishing.md shows this file.
 
-  publisher.py BOOTSTRAP_SERVERS PREFIX ENTITY_ID NAME EMAIL
+  publish.py [BOOTSTRAP_SERVERS PREFIX ENTITY_ID NAME EMAIL]
 """
 import io, json, sys, time, uuid
 import fastavro
@@ -31,4 +31,4 @@ def publish(servers, prefix, entity_id, name, email):
 
 
 if __name__ == "__main__":
-    sys.exit(0 if publish(*sys.argv[1:6]) else 1)
+    sys.exit(0 if publish(*(sys.argv[1:] or ["localhost:9092", "lockstep", "4711", "Ada Lovelace", "ada@example.com"])) else 1)
