@@ -142,6 +142,8 @@ static bool dotted(struct ls_str name)
 {
 	size_t start = 0;
 
+	if (!name.len)
+		return false;
 	for (size_t i = 0; i <= name.len; i++)
 		if (i == name.len || name.ptr[i] == '.') {
 			if (!ls_avro_is_name((struct ls_str){ name.ptr + start, i - start }))
