@@ -23,7 +23,8 @@ extern const struct ls_source_ops ls_source_postgres;
 struct seen {
 	char *line; /* "UPDATE contact 1 id=1 name=Bob | id=1 name=Bo", absent ~, NULL ! */
 	char *event_id;
-	int64_t version, timestamp_us, floor; /* floor: of the batch, at its first event */
+	int64_t version, timestamp_us;
+	int64_t stamped; /* the version that the publisher's clock makes of it */
 	const struct ls_schema *schema;
 	char *poison;
 };
@@ -42,9 +43,8 @@ struct world {
 	size_t batch_max;
 	struct seen *seen;
 	size_t count, room;
-	char *position; /* the newest */
-	int64_t floor;  /* the highest */
-	size_t positions;
+	char *position;       /* the newest */
+	int64_t clock, floor; /* the publisher's version clock, and what was saved of it with the position */
 	bool no_confirm;
 };
 
@@ -164,6 +164,7 @@ static inline enum ls_class world_try_open(struct world *world, struct ls_error 
 {
 	struct ls_str position = ls_str_of(world->position);
 
+	world->clock = world->floor == LS_NONE ? 0 : world->floor;
 	return ls_source_postgres.open(&world->options, &world->context, position, world->floor, &world->src, err);
 }
 
@@ -197,14 +198,19 @@ static inline void world_add_row(struct ls_buf *buf, const struct ls_row *row)
 	}
 }
 
-static inline void world_note(struct world *world, const struct ls_event *event, int64_t floor)
+static inline void world_note(struct world *world, const struct ls_event *event)
 {
-	struct seen seen = { .version = event->version, .timestamp_us = event->timestamp_us, .floor = floor };
+	struct seen seen = { .version = event->version,
+			     .timestamp_us = event->timestamp_us,
+			     .stamped = event->version };
 	struct ls_buf buf;
 
 	ls_buf_init(&buf, 1 << 24);
 	ls_buf_printf(&buf, "%s %.*s %.*s", ls_change_name(event->change), LS_ARG(event->entity),
 		      LS_ARG(event->entity_id));
+	if (seen.version == LS_NONE)
+		seen.stamped = world->clock =
+			event->timestamp_us > world->clock + 1 ? event->timestamp_us : world->clock + 1;
 	world_add_row(&buf, &event->after);
 	if (event->before.schema)
 		ls_buf_add_text(&buf, " |");
@@ -234,14 +240,14 @@ static inline enum ls_class world_poll(struct world *world, struct ls_error *err
 	if (class)
 		return class;
 	assert_true(batch.count <= batch.max);
-	if (batch.floor > world->floor)
-		world->floor = batch.floor;
+	if (batch.floor > world->clock)
+		world->clock = batch.floor;
 	for (size_t i = 0; i < batch.count; i++)
-		world_note(world, &batch.event[i], i ? LS_NONE : batch.floor);
+		world_note(world, &batch.event[i]);
 	if (batch.position.len) {
 		free(world->position);
 		world->position = strndup(batch.position.ptr, batch.position.len);
-		world->positions++;
+		world->floor = world->clock;
 		if (!world->no_confirm)
 			class = ls_source_postgres.confirm(world->src, ls_str_of(world->position), err);
 	}
