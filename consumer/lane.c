@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { TICK_MS = 1000, DRAIN_MS = 5000, MAX_BATCH_BYTES = 8 << 20, MAX_RECORD_BYTES = 16 << 20 };
+enum { TICK_MS = 1000, NEWS_MS = 5000, DRAIN_MS = 5000, MAX_BATCH_BYTES = 8 << 20, MAX_RECORD_BYTES = 16 << 20 };
 
 /* ---- records out ---- */
 
@@ -42,6 +42,22 @@ static enum ls_class delivery_error(struct ls_sink_lane *lane, struct ls_error *
 		       lane->config->name, lane->delivery_problem);
 }
 
+/* consumer_error: what librdkafka gets over by itself (a broker away) is news, not an end. */
+static enum ls_class consumer_error(struct ls_sink_lane *lane, const struct ls_error *news, struct ls_error *err)
+{
+	int64_t now = ls_monotonic_ms();
+
+	if (news->class != LS_RETRY) {
+		*err = *news;
+		return news->class;
+	}
+	ls_stats_error(lane->base.stats, news->text);
+	if (now - lane->last_news_ms >= NEWS_MS)
+		ls_log_error(lane->base.app->log, LS_LOG_WARN, lane->base.name, news, "the client goes on trying");
+	lane->last_news_ms = now;
+	return LS_OK;
+}
+
 enum ls_class ls_sink_poll(struct ls_sink_lane *lane, int timeout_ms, struct ls_error *err)
 {
 	uint64_t generation = lane->generation;
@@ -64,8 +80,7 @@ enum ls_class ls_sink_poll(struct ls_sink_lane *lane, int timeout_ms, struct ls_
 		ls_consumer_revoke(lane->consumer);
 		break;
 	case LS_CONSUMER_ERROR:
-		*err = event.error;
-		class = event.error.class;
+		class = consumer_error(lane, &event.error, err);
 		break;
 	}
 	if (!class && !lane->producer)

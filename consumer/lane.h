@@ -104,7 +104,7 @@ struct ls_sink_lane {
 	char delivery_problem[200];
 	struct ls_backoff backoff;
 	unsigned failures; /* in a row, for the breaker */
-	int64_t last_tick_ms;
+	int64_t last_tick_ms, last_news_ms;
 	char dlq[LS_TOPIC_NAME], conflicts[LS_TOPIC_NAME];
 };
 
