@@ -248,7 +248,13 @@ class World:
         self.processes.append(process)
         if wait:
             wait_for(lambda: self.get(process, '/readyz')[0] == 200, 60, f'{name} ready', alive=[process])
+            if args[0] in ('capture', 'run'):
+                wait_for(self.listening, 60, f'{name} to read the log', alive=[process])
         return process
+
+    def listening(self):
+        """True when a slot of the source database is being read: from then on a change is an event of its own."""
+        return self.source.one('select bool_or(active) from pg_replication_slots where database = current_database()')
 
     @staticmethod
     def get(process, path, timeout=5):
