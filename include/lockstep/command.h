@@ -34,8 +34,8 @@ struct ls_command {
 
 /* One thread of work. The wing allocates it, the supervisor runs, restarts and frees it. */
 struct ls_lane {
-	char name[96];                /* "capture/crm", "sink/warehouse/0" */
-	struct ls_lane_stats *stats;  /* metrics/stats.h; the registry's */
+	char name[96];               /* "capture/crm", "sink/warehouse/0" */
+	struct ls_lane_stats *stats; /* metrics/stats.h; the registry's */
 	/* run works until *stop, then drains and returns LS_OK. LS_RETRY and LS_FENCED: started again after a backoff.
 	 * LS_AUTH: stays down, others go on. LS_FATAL: the process stops. */
 	enum ls_class (*run)(struct ls_lane *lane, struct ls_error *err);

@@ -11,12 +11,12 @@ struct ls_destination_context {
 	const char *name;
 	const struct ls_mapping *mapping;
 	size_t mapping_count;
-	const char *ledger_schema;      /* "identity" */
-	const char *owner;              /* who claims: instance or host-pid-lane, for people */
+	const char *ledger_schema; /* "identity" */
+	const char *owner;         /* who claims: instance or host-pid-lane, for people */
 	bool ledger_full;
 	bool create_tables, add_columns; /* on_missing_table / on_missing_column: create */
 	int64_t ledger_retention_ms;
-	struct ls_lane_stats *stats;    /* metrics/stats.h; never NULL */
+	struct ls_lane_stats *stats; /* metrics/stats.h; never NULL */
 };
 
 /* The mark of one partition: how far this destination is, and who may move it. */
@@ -56,9 +56,9 @@ struct ls_entry {
 
 /* All or nothing: mark, ledger entries and writes. At most one write per key. */
 struct ls_slice {
-	struct ls_mark mark;      /* as last known: topic, partition, owner_epoch, and next_offset as it must stand now */
-	int64_t next_offset;      /* as it will stand */
-	int64_t max_version;      /* as it will stand */
+	struct ls_mark mark; /* as last known: topic, partition, owner_epoch, and next_offset as it must stand now */
+	int64_t next_offset; /* as it will stand */
+	int64_t max_version; /* as it will stand */
 	struct ls_str last_event_id;
 	const struct ls_entry *entry;
 	size_t entry_count;

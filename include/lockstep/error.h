@@ -1,7 +1,7 @@
 /* What went wrong, and what kind of wrong it is: the class decides who acts, the text is for a person. */
 #pragma once
 
-#define LS_MUST_USE __attribute__((warn_unused_result))
+#define LS_MUST_USE          __attribute__((warn_unused_result))
 #define LS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 enum ls_class {

@@ -6,7 +6,7 @@
 enum ls_change { LS_INSERT, LS_UPDATE, LS_DELETE, LS_SNAPSHOT };
 
 enum ls_presence {
-	LS_ABSENT,  /* the source did not send it (unchanged TOAST, a field it does not have): leave the column alone */
+	LS_ABSENT, /* the source did not send it (unchanged TOAST, a field it does not have): leave the column alone */
 	LS_NULL,
 	LS_PRESENT,
 };
@@ -30,15 +30,15 @@ struct ls_pair {
 
 /* Everything an event points at lives in the arena of its batch, or longer. */
 struct ls_event {
-	struct ls_str event_id;  /* idempotency key: the same for every delivery of this change */
+	struct ls_str event_id; /* idempotency key: the same for every delivery of this change */
 	struct ls_str source, entity, entity_id;
 	enum ls_change change;
-	int64_t timestamp_us;    /* the source's commit, microseconds since 1970 UTC */
-	int64_t version;         /* LS_NONE until the publisher's clock gave it one */
-	int64_t base_version;    /* what the writer had seen of this partition; LS_NONE: not known */
+	int64_t timestamp_us; /* the source's commit, microseconds since 1970 UTC */
+	int64_t version;      /* LS_NONE until the publisher's clock gave it one */
+	int64_t base_version; /* what the writer had seen of this partition; LS_NONE: not known */
 	int64_t base_offset;
-	struct ls_row before;    /* may have only the key columns present */
-	struct ls_row after;     /* none on LS_DELETE */
+	struct ls_row before; /* may have only the key columns present */
+	struct ls_row after;  /* none on LS_DELETE */
 	struct ls_pair *metadata;
 	size_t metadata_count;
 };

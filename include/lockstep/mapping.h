@@ -6,20 +6,20 @@
 /* Owned by the configuration; all strings terminated. */
 struct ls_mapping {
 	const char *entity;
-	const char *place;            /* table ("public.contacts") or object ("people") */
-	const struct ls_pair *field;  /* name: entity field, value: its place in this system; none: all, same names */
+	const char *place;           /* table ("public.contacts") or object ("people") */
+	const struct ls_pair *field; /* name: entity field, value: its place in this system; none: all, same names */
 	size_t field_count;
-	const char *watermark;        /* polling: column that grows with each change; NULL */
-	const char *version;          /* "column:NAME": per-entity integer version; NULL */
-	const char *guard;            /* "commit_timestamp" or "column:NAME"; NULL */
+	const char *watermark; /* polling: column that grows with each change; NULL */
+	const char *version;   /* "column:NAME": per-entity integer version; NULL */
+	const char *guard;     /* "commit_timestamp" or "column:NAME"; NULL */
 	bool change_history;
-	const struct ls_str *key;     /* the entity's key fields */
+	const struct ls_str *key; /* the entity's key fields */
 	size_t key_count;
-	const struct ls_pair *mask;   /* sources: entity field -> redact | hash */
+	const struct ls_pair *mask; /* sources: entity field -> redact | hash */
 	size_t mask_count;
 	const struct ls_pair *filter; /* sources: entity field -> the only value that travels */
 	size_t filter_count;
-	int line;                     /* in the configuration file, for errors */
+	int line; /* in the configuration file, for errors */
 };
 
 /* ls_mapping_place returns the place of an entity field, or an empty view when it does not travel. */

@@ -8,10 +8,10 @@
 /* How a value's canonical text looks is said beside each kind. The text is what PostgreSQL prints and reads
  * under DateStyle ISO, TimeZone UTC, bytea_output hex, extra_float_digits 1. */
 enum ls_kind {
-	LS_BOOL,        /* t or f */
-	LS_INT32,       /* decimal digits */
+	LS_BOOL,  /* t or f */
+	LS_INT32, /* decimal digits */
 	LS_INT64,
-	LS_FLOAT32,     /* shortest round trip; NaN, Infinity, -Infinity */
+	LS_FLOAT32, /* shortest round trip; NaN, Infinity, -Infinity */
 	LS_FLOAT64,
 	LS_DECIMAL,     /* exact; precision 1..38 and scale 0..precision known; may be NaN */
 	LS_NUMERIC,     /* exact, precision unknown or above 38; NaN, Infinity, -Infinity */

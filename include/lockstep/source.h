@@ -8,16 +8,16 @@
 #include "lockstep/report.h"
 
 struct ls_source_context {
-	const char *name;                  /* the source's name in the configuration */
+	const char *name; /* the source's name in the configuration */
 	const struct ls_mapping *mapping;
 	size_t mapping_count;
-	const char *prefix;                /* topics.prefix */
-	const char *ledger_schema;         /* "identity" */
-	bool snapshot;                     /* initial: snapshot */
-	bool is_destination;               /* a destination of the same name exists: two-way */
+	const char *prefix;        /* topics.prefix */
+	const char *ledger_schema; /* "identity" */
+	bool snapshot;             /* initial: snapshot */
+	bool is_destination;       /* a destination of the same name exists: two-way */
 	int64_t polling_interval_ms;
 	int64_t max_event_bytes;
-	struct ls_lane_stats *stats;       /* metrics/stats.h; never NULL */
+	struct ls_lane_stats *stats; /* metrics/stats.h; never NULL */
 };
 
 struct ls_source;
