@@ -1,4 +1,5 @@
-/* An Avro schema, parsed and resolved, with the attributes that avro-c drops: logical types, "native", "key", "column". */
+/* An Avro schema, parsed and resolved, with the attributes that avro-c drops: logical types, "native", "key" and
+ * "column". */
 #pragma once
 
 #include "lockstep/error.h"

@@ -38,5 +38,5 @@ struct ls_schemas *ls_schemas_new(struct ls_schema_store *topics, struct ls_sche
 struct ls_schemas *ls_schemas_free(struct ls_schemas *schemas);
 enum ls_class ls_schemas_find(struct ls_schemas *schemas, bool by_id, uint64_t id, struct ls_str *ret_json,
 			      struct ls_error *err); /* *ret_json is the cache's, for its life */
-enum ls_class ls_schemas_publish(struct ls_schemas *schemas, struct ls_str entity, struct ls_str json,
-				 bool *ret_by_id, uint64_t *ret_id, struct ls_error *err);
+enum ls_class ls_schemas_publish(struct ls_schemas *schemas, struct ls_str entity, struct ls_str json, bool *ret_by_id,
+				 uint64_t *ret_id, struct ls_error *err);

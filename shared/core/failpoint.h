@@ -9,13 +9,13 @@
 #ifdef LS_FAILPOINTS
 enum ls_class ls_failpoint(const char *name, struct ls_error *err);
 #define LS_FAILPOINT(name) ((void)ls_failpoint((name), NULL))
-#define LS_FAILPOINT_ERROR(name, err)                                  \
-	do {                                                           \
-		enum ls_class failpoint_ = ls_failpoint((name), (err)); \
-		if (failpoint_)                                        \
-			return failpoint_;                             \
+#define LS_FAILPOINT_ERROR(name, err)                                                                                  \
+	do {                                                                                                           \
+		enum ls_class failpoint_ = ls_failpoint((name), (err));                                                \
+		if (failpoint_)                                                                                        \
+			return failpoint_;                                                                             \
 	} while (0)
 #else
-#define LS_FAILPOINT(name) ((void)0)
+#define LS_FAILPOINT(name)            ((void)0)
 #define LS_FAILPOINT_ERROR(name, err) ((void)0)
 #endif

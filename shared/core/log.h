@@ -24,14 +24,14 @@ struct ls_log_field {
 	const char *text; /* NULL: a number */
 	int64_t number;
 };
-#define LS_F(name, text) ((struct ls_log_field){ (name), (text), 0 })
+#define LS_F(name, text)   ((struct ls_log_field){ (name), (text), 0 })
 #define LS_N(name, number) ((struct ls_log_field){ (name), NULL, (int64_t)(number) })
 
 /* ls_log_line writes ts, level, lane (NULL: left out), msg, then the fields. */
 void ls_log_line(struct ls_log *log, enum ls_log_level level, const char *lane, const char *msg,
 		 const struct ls_log_field *field, size_t count);
-#define LS_LOG(log, level, lane, msg, ...)                                                            \
-	ls_log_line((log), (level), (lane), (msg), (const struct ls_log_field[]){ __VA_ARGS__ },       \
+#define LS_LOG(log, level, lane, msg, ...)                                                                             \
+	ls_log_line((log), (level), (lane), (msg), (const struct ls_log_field[]){ __VA_ARGS__ },                       \
 		    sizeof((const struct ls_log_field[]){ __VA_ARGS__ }) / sizeof(struct ls_log_field))
 
 /* ls_log_error writes an error with class, code and what happens next ("retry in 800 ms"). */

@@ -19,7 +19,7 @@ struct ls_map {
 
 void ls_map_init(struct ls_map *map);
 void ls_map_release(struct ls_map *map);
-void ls_map_clear(struct ls_map *map); /* keeps the memory */
+void ls_map_clear(struct ls_map *map);                         /* keeps the memory */
 void *ls_map_get(const struct ls_map *map, struct ls_str key); /* NULL: not there */
 
 /* ls_map_at returns the slot of key, made with value NULL when missing. Valid until the next ls_map_at. */

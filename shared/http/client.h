@@ -8,8 +8,8 @@ struct ls_http_client;
 
 struct ls_http_response {
 	int status;
-	struct ls_buf body;      /* bounded; the response's */
-	int64_t retry_after_ms;  /* -1: none */
+	struct ls_buf body;     /* bounded; the response's */
+	int64_t retry_after_ms; /* -1: none */
 };
 
 enum ls_class ls_http_client_open(int timeout_ms, size_t max_body, struct ls_http_client **ret, struct ls_error *err);

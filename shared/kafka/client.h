@@ -22,11 +22,11 @@ struct ls_message {
 	struct ls_str topic;
 	int32_t partition;
 	int64_t offset;
-	int64_t timestamp_us;  /* Kafka's record timestamp */
+	int64_t timestamp_us; /* Kafka's record timestamp */
 	struct ls_str key, value;
 	bool has_key, has_value;
-	enum ls_class class;   /* LS_OK, or the fetch failed here: LS_FATAL (offset out of range), LS_AUTH or LS_RETRY; */
-	const char *problem;   /* then a constant text says why, and offset is where */
+	enum ls_class class; /* LS_OK, or the fetch failed here: LS_FATAL (offset out of range), LS_AUTH or LS_RETRY; */
+	const char *problem; /* then a constant text says why, and offset is where */
 	void *handle;
 };
 /* Every message must be freed before its consumer or reader is closed: closing waits for it otherwise, for ever. */
@@ -81,8 +81,8 @@ struct ls_consumer_event {
 	enum ls_consumer_event_kind kind;
 	struct ls_assigned *assigned; /* ASSIGN and REVOKE; the consumer's until it is answered */
 	size_t count;
-	bool lost;                    /* REVOKE: already taken away; do not commit */
-	struct ls_error error;        /* ERROR; LS_RETRY: librdkafka goes on trying by itself, the handle is still good */
+	bool lost;             /* REVOKE: already taken away; do not commit */
+	struct ls_error error; /* ERROR; LS_RETRY: librdkafka goes on trying by itself, the handle is still good */
 };
 
 /* group       consumer group id

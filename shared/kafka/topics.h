@@ -19,4 +19,5 @@ struct ls_config;
 enum ls_class ls_topics_ensure(const struct ls_config *config, struct ls_error *err);
 
 /* ls_topics_each calls visit with the specification of every topic that this configuration needs. */
-void ls_topics_each(const struct ls_config *config, void (*visit)(const struct ls_topic_spec *spec, void *arg), void *arg);
+void ls_topics_each(const struct ls_config *config, void (*visit)(const struct ls_topic_spec *spec, void *arg),
+		    void *arg);

@@ -18,23 +18,23 @@ int64_t ls_histogram_bound_us(size_t bucket); /* upper bound, inclusive; INT64_M
 int64_t ls_histogram_quantile_us(const struct ls_histogram *histogram, double quantile);
 
 /* All counters only grow; gauges are marked. X(field, type, prometheus name, help) */
-#define LS_STATS(X)                                                                                              \
-	X(events, counter, "events_total", "events read from the source or consumed from the topic")               \
-	X(published, counter, "published_total", "events acknowledged by Kafka")                                     \
-	X(applied, counter, "applied_total", "events applied to the destination")                                    \
-	X(rows, counter, "rows_written_total", "rows that really changed in the destination")                        \
-	X(stale, counter, "stale_total", "events that lost against a newer version")                                 \
-	X(duplicate, counter, "duplicate_total", "events seen before")                                               \
-	X(dead, counter, "dead_letters_total", "events put into the dead letter topic")                              \
-	X(conflict, counter, "conflicts_total", "concurrent changes of one entity by two sources")                   \
-	X(retries, counter, "retries_total", "attempts that failed and were tried again")                            \
-	X(batches, counter, "batches_total", "batches applied or published")                                         \
-	X(lag_events, gauge, "lag_events", "events in the topic not yet applied, or bytes of WAL not yet read")       \
-	X(lag_us, gauge, "lag_us", "age of the newest event when it was handled, microseconds")                      \
-	X(partitions, gauge, "partitions", "partitions owned")                                                       \
-	X(pending, gauge, "pending", "events sent to Kafka and not yet acknowledged")                                \
-	X(snapshot_rows, gauge, "snapshot_rows", "rows read by the running snapshot")                                \
-	X(snapshot_total, gauge, "snapshot_rows_expected", "rows the running snapshot expects, estimated")           \
+#define LS_STATS(X)                                                                                                    \
+	X(events, counter, "events_total", "events read from the source or consumed from the topic")                   \
+	X(published, counter, "published_total", "events acknowledged by Kafka")                                       \
+	X(applied, counter, "applied_total", "events applied to the destination")                                      \
+	X(rows, counter, "rows_written_total", "rows that really changed in the destination")                          \
+	X(stale, counter, "stale_total", "events that lost against a newer version")                                   \
+	X(duplicate, counter, "duplicate_total", "events seen before")                                                 \
+	X(dead, counter, "dead_letters_total", "events put into the dead letter topic")                                \
+	X(conflict, counter, "conflicts_total", "concurrent changes of one entity by two sources")                     \
+	X(retries, counter, "retries_total", "attempts that failed and were tried again")                              \
+	X(batches, counter, "batches_total", "batches applied or published")                                           \
+	X(lag_events, gauge, "lag_events", "events in the topic not yet applied, or bytes of WAL not yet read")        \
+	X(lag_us, gauge, "lag_us", "age of the newest event when it was handled, microseconds")                        \
+	X(partitions, gauge, "partitions", "partitions owned")                                                         \
+	X(pending, gauge, "pending", "events sent to Kafka and not yet acknowledged")                                  \
+	X(snapshot_rows, gauge, "snapshot_rows", "rows read by the running snapshot")                                  \
+	X(snapshot_total, gauge, "snapshot_rows_expected", "rows the running snapshot expects, estimated")             \
 	X(up, gauge, "lane_up", "1 while the lane works, 0 while it waits to be restarted or is stopped")
 
 struct ls_lane_stats {
@@ -63,7 +63,6 @@ int64_t ls_stats_last_error(struct ls_lane_stats *lane, char *out, size_t size);
 struct ls_buf;
 void ls_stats_prometheus(struct ls_stats *stats, struct ls_buf *out); /* text format 0.0.4, names lockstep_* */
 
-#define LS_COUNT(stats, field, n) \
-	atomic_fetch_add_explicit(&(stats)->field, (long long)(n), memory_order_relaxed)
+#define LS_COUNT(stats, field, n) atomic_fetch_add_explicit(&(stats)->field, (long long)(n), memory_order_relaxed)
 #define LS_GAUGE(stats, field, n) atomic_store_explicit(&(stats)->field, (long long)(n), memory_order_relaxed)
-#define LS_READ(stats, field) atomic_load_explicit(&(stats)->field, memory_order_relaxed)
+#define LS_READ(stats, field)     atomic_load_explicit(&(stats)->field, memory_order_relaxed)

@@ -22,7 +22,8 @@ enum ls_class ls_pg_params(PGconn *conn, const char *sql, int count, const char 
 			   struct ls_error *err);
 /* ls_pg_check turns a result (NULL: the connection's error) into a class; LS_OK for TUPLES_OK, COMMAND_OK, COPY_*. */
 enum ls_class ls_pg_check(PGconn *conn, const PGresult *res, struct ls_error *err);
-enum ls_class ls_pg_class(const char *sqlstate); /* the table; unknown: LS_FATAL; NULL or "" (no connection): LS_RETRY */
+enum ls_class
+ls_pg_class(const char *sqlstate); /* the table; unknown: LS_FATAL; NULL or "" (no connection): LS_RETRY */
 
 void ls_pgresult_clear(PGresult **res); /* for __attribute__((cleanup)) */
 #define LS_PGRESULT __attribute__((cleanup(ls_pgresult_clear))) PGresult *
