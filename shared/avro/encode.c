@@ -32,6 +32,7 @@ enum field {
 /* What one ls_schema looks like in Avro. */
 struct form {
 	const struct ls_schema *schema;
+	uint64_t look; /* of the schema, in case another came to stand at its address */
 	avro_schema_t avro;
 	avro_value_iface_t *class;
 	avro_value_t value;
@@ -153,18 +154,34 @@ static enum ls_class form_new(struct ls_encoder *encoder, struct form *form, con
 	return class;
 }
 
+/* look sums up what a schema looks like: not its every letter, but what a changed table changes. */
+static uint64_t look(const struct ls_schema *schema)
+{
+	uint64_t sum = schema->count * 31 + schema->entity.len;
+
+	for (size_t i = 0; i < schema->count; i++) {
+		const struct ls_column *column = &schema->column[i];
+
+		sum = sum * 31 + column->name.len + (column->name.len ? (uint8_t)column->name.ptr[0] : 0);
+		sum = sum * 31 + column->type.native.len * 64 + (uint64_t)column->type.kind * 2 + column->key;
+		sum = sum * 31 + (uint64_t)(column->type.precision * 64 + column->type.scale);
+	}
+	return sum;
+}
+
 /* form_of finds the form of a row schema, or makes it in place of the one not used for longest. */
 static enum ls_class form_of(struct ls_encoder *encoder, const struct ls_schema *schema, struct form **ret,
 			     struct ls_error *err)
 {
 	struct form *oldest = &encoder->form[0];
+	uint64_t sum = look(schema);
 	enum ls_class class;
 
 	encoder->clock++;
 	for (size_t i = 0; i < encoder->count; i++) {
 		struct form *form = &encoder->form[i];
 
-		if (form->schema == schema) {
+		if (form->schema == schema && form->look == sum) {
 			form->used = encoder->clock;
 			*ret = form;
 			return LS_OK;
@@ -178,6 +195,7 @@ static enum ls_class form_of(struct ls_encoder *encoder, const struct ls_schema 
 	class = form_new(encoder, oldest, schema, err);
 	if (class)
 		return class;
+	oldest->look = sum;
 	oldest->used = encoder->clock;
 	*ret = oldest;
 	return LS_OK;

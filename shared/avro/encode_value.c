@@ -11,7 +11,8 @@ int ls_avro_lend_string(avro_value_t *value, struct ls_str text)
 {
 	avro_wrapped_buffer_t lent;
 
-	/* Avro-c counts a terminator into the size of a string and writes one byte less: the byte behind is not read. */
+	/* Avro-c counts a terminator into the size of a string and writes one byte less: the byte behind is not
+	 * read. */
 	avro_wrapped_buffer_new(&lent, text.len ? text.ptr : "", text.len + 1);
 	return avro_value_give_string_len(value, &lent);
 }
