@@ -28,6 +28,10 @@ def scaled(count, least=1):
     return max(least, int(count * SCALE))
 
 
+def quoted(name):
+    return '"' + name.replace('"', '""') + '"'
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
@@ -104,8 +108,8 @@ class Database:
 
     def dump(self, table, columns, order):
         """Every row as one line of COPY text, in the order of the key's text."""
-        names = ', '.join(f'"{c}"' for c in columns)
-        by = ', '.join(f'"{c}"::text collate "C"' for c in order)
+        names = ', '.join(quoted(c) for c in columns)
+        by = ', '.join(f'{quoted(c)}::text collate "C"' for c in order)
         out = io.BytesIO()
         with self.conn.cursor().copy(f'copy (select {names} from {table} order by {by}) to stdout') as copy:
             for data in copy:

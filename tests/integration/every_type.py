@@ -44,13 +44,13 @@ class Types(Scenario):
         w.configure()
         half = [(t, v) for t in TYPES for v in TYPES[t]]
         for i, (t, v) in enumerate(half):
-            w.source.sql(f'insert into contacts (id, {names[t]}) values ({i}, {v}::{t})')
+            w.source.sql(f'insert into contacts (id, {names[t]}) values ({i}, ({v})::{t})')
         w.start('run', '--skip-check', wait=True)
         for i, (t, v) in enumerate(half):
-            w.source.sql(f'insert into contacts (id, {names[t]}) values ({1000 + i}, {v}::{t})')
+            w.source.sql(f'insert into contacts (id, {names[t]}) values ({1000 + i}, ({v})::{t})')
         for t in TYPES:
-            w.source.sql(f'insert into contacts (id, {names[t]}) values ({2000 + list(TYPES).index(t)}, {TYPES[t][0]}::{t})')
-            w.source.sql(f'update contacts set {names[t]} = {TYPES[t][-1]}::{t} where id = {2000 + list(TYPES).index(t)}')
+            w.source.sql(f'insert into contacts (id, {names[t]}) values ({2000 + list(TYPES).index(t)}, ({TYPES[t][0]})::{t})')
+            w.source.sql(f'update contacts set {names[t]} = ({TYPES[t][-1]})::{t} where id = {2000 + list(TYPES).index(t)}')
             w.source.sql(f'update contacts set {names[t]} = null where id = {1000 + list(TYPES).index(t)}')
         w.settle()
         letters = [(m.key(), m.headers()) for m in w.dead() + w.dead(source='crm')]
