@@ -105,35 +105,35 @@ static void put_writes(struct ls_plan *plan, const struct ls_plan_input *input, 
 	key->applied++;
 }
 
-static void note_conflict(struct ls_plan *plan, const struct ls_state *held, size_t item, bool applied)
+/* must_end: the slice ends before this event when it would be written and cannot be merged with its key's write. */
+static bool must_end(const struct ls_plan *plan, const struct ls_plan_key *key, const struct ls_item *item)
 {
-	plan->conflict[plan->conflict_count++] = (struct ls_conflict){
-		.item = item,
-		.held = held->stamp,
-		.held_event_id = held->event_id,
-		.applied = applied,
-	};
+	struct ls_state trial;
+	struct ls_decision decision;
+
+	if (key->write == SIZE_MAX || mergeable(&plan->write[key->write], &item->event))
+		return false;
+	trial = key->state;
+	decision = ls_decide(&trial, &item->event, item->offset);
+	return decision.verdict == LS_APPLY || decision.verdict == LS_APPLY_AGAIN;
 }
 
-/* decide_item folds one event. Returns false, with nothing changed, when the slice has to end before it. */
-static bool decide_item(struct ls_plan *plan, const struct ls_plan_input *input, struct ls_plan_key *key,
-			struct ls_item *item, size_t index)
+/* decide_item folds one event into its key's state and takes down what is to be done with it. */
+static void decide_item(struct ls_plan *plan, const struct ls_plan_input *input, struct ls_plan_key *key,
+			const struct ls_item *item, size_t index)
 {
 	struct ls_stamp held = key->state.stamp;
 	struct ls_str held_event_id = key->state.event_id;
-	struct ls_state next = key->state;
-	struct ls_decision decision = ls_decide(&next, &item->event, item->offset);
+	struct ls_decision decision = ls_decide(&key->state, &item->event, item->offset);
 	struct ls_entry *entry = &plan->entry[index];
 
-	if ((decision.verdict == LS_APPLY || decision.verdict == LS_APPLY_AGAIN) && key->write != SIZE_MAX &&
-	    !mergeable(&plan->write[key->write], &item->event))
-		return false;
-	if (decision.conflict) {
-		struct ls_state before = { .stamp = held, .event_id = held_event_id };
-
-		note_conflict(plan, &before, index, decision.verdict == LS_APPLY);
-	}
-	key->state = next;
+	if (decision.conflict)
+		plan->conflict[plan->conflict_count++] = (struct ls_conflict){
+			.item = index,
+			.held = held,
+			.held_event_id = held_event_id,
+			.applied = decision.verdict == LS_APPLY,
+		};
 	entry->event_id = item->event.event_id;
 	switch (decision.verdict) {
 	case LS_APPLY:
@@ -153,7 +153,6 @@ static bool decide_item(struct ls_plan *plan, const struct ls_plan_input *input,
 		plan->duplicate++;
 		break;
 	}
-	return true;
 }
 
 static void pass_over(struct ls_plan *plan, const struct ls_item *item, struct ls_entry *entry)
@@ -197,8 +196,9 @@ enum ls_class ls_plan_make(struct ls_plan *plan, const struct ls_plan_input *inp
 			class = key_of(plan, input, item->event.entity_id, &key, err);
 			if (class)
 				return class;
-			if (!decide_item(plan, input, key, item, i))
+			if (must_end(plan, key, item))
 				break;
+			decide_item(plan, input, key, item, i);
 			if (item->event.version > plan->max_version)
 				plan->max_version = item->event.version;
 		}
