@@ -1,6 +1,8 @@
 /* What every kind of source has to keep, tried on PostgreSQL: what comes, in which order, and where it goes on. */
 #include "source_world.h"
 
+#include "main/report.h"
+
 static int contacts(void **state)
 {
 	struct world *world;
@@ -95,6 +97,20 @@ static void a_changed_key_with_the_full_old_row_fills_what_the_log_left_out(void
 	world_sql(world, "UPDATE contacts SET id = 2");
 	world_until(world, 2);
 
+	assert_int_equal(strlen(world->seen[1].line), strlen("INSERT contact 2 id=2 name=") + 5000);
+}
+
+static void a_changed_key_asks_the_table_for_what_the_log_left_out(void **state)
+{
+	struct world *world = *state;
+
+	world_sql(world, "ALTER TABLE contacts ALTER name SET STORAGE EXTERNAL");
+	world_sql(world, "INSERT INTO contacts VALUES (1, repeat('x', 5000))");
+	world_open(world);
+	world_sql(world, "UPDATE contacts SET id = 2");
+	world_until(world, 2);
+
+	world_line(world, 0, "DELETE contact 1 | id=1 name=~");
 	assert_int_equal(strlen(world->seen[1].line), strlen("INSERT contact 2 id=2 name=") + 5000);
 }
 
@@ -579,6 +595,60 @@ static void lookup_gives_the_row_as_it_is_now(void **state)
 	assert_null(row.schema);
 }
 
+/* ---- check ---- */
+
+static void check_text(struct world *world, struct ls_buf *out)
+{
+	struct ls_report *report = ls_report_new();
+
+	ls_source_postgres.check(&world->options, &world->context, report);
+	ls_buf_init(out, 1 << 20);
+	ls_report_text(report, false, out);
+	(void)ls_report_free(report);
+}
+
+static void finds(const struct ls_buf *text, const char *what)
+{
+	if (!strstr(text->ptr, what))
+		fail_msg("\"%s\" is not in:\n%s", what, text->ptr);
+}
+
+static void check_measures_and_says_the_fix(void **state)
+{
+	struct world *world = *state;
+	struct ls_buf text;
+
+	world_sql(world, "CREATE TABLE bad (\"K\" text, k2 int, g int GENERATED ALWAYS AS (1) STORED)");
+	world_sql(world, "INSERT INTO bad VALUES ('a', 1), ('a', 1), (NULL, 2)");
+	world_table(world, "bad", "bad", "K", "k2");
+	world_table(world, "gone", "gone", "id", NULL);
+	check_text(world, &text);
+	finds(&text, "wal_level is logical");
+	finds(&text, "the key of entity \"contact\" is unique in table public.contacts");
+	finds(&text, "table public.contacts has replica identity by primary key");
+	finds(&text, "ALTER TABLE public.bad REPLICA IDENTITY FULL");
+	finds(&text, "no unique index of table public.bad");
+	finds(&text, "3 rows of table public.bad looked at: 1 keys occur twice, 1 have a NULL");
+	finds(&text, "generated columns are not in the log and do not travel: g");
+	finds(&text, "public.gone does not exist");
+	finds(&text, "will be created");
+	finds(&text, "clock differs");
+	ls_buf_release(&text);
+}
+
+static void check_says_when_the_server_cannot_be_reached(void **state)
+{
+	struct world *world = *state;
+	char bad[64] = "postgres://u:sesame@127.0.0.1:1/none";
+	struct ls_buf text;
+
+	world->options.url = bad;
+	check_text(world, &text);
+	finds(&text, "could not connect");
+	assert_null(strstr(text.ptr, "sesame"));
+	ls_buf_release(&text);
+}
+
 /* ---- two-way ---- */
 
 static void what_a_sink_of_ours_wrote_is_dropped_where_it_is_a_destination_too(void **state)
@@ -617,6 +687,7 @@ int main(void)
 		ON(rolled_back_work_does_not_come_and_savepoints_do, contacts),
 		ON(a_changed_key_is_a_delete_and_an_insert, contacts),
 		ON(a_changed_key_with_the_full_old_row_fills_what_the_log_left_out, contacts),
+		ON(a_changed_key_asks_the_table_for_what_the_log_left_out, contacts),
 		ON(an_unchanged_toasted_value_is_absent_not_null, contacts),
 		ON(the_full_replica_identity_fills_an_unchanged_toasted_value, contacts),
 		ON(a_changed_table_gets_a_new_schema_and_the_old_one_stays, contacts),
@@ -639,6 +710,8 @@ int main(void)
 		ON(a_lost_connection_is_to_be_tried_again, contacts),
 		ON(the_option_table_is_complete, contacts),
 		ON(lookup_gives_the_row_as_it_is_now, contacts),
+		ON(check_measures_and_says_the_fix, contacts),
+		ON(check_says_when_the_server_cannot_be_reached, contacts),
 		ON(what_a_sink_of_ours_wrote_is_dropped_where_it_is_a_destination_too, contacts),
 	};
 

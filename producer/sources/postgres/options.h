@@ -18,8 +18,8 @@ struct pgsrc_options {
 enum { PGSRC_OPTION_COUNT = 8, PGSRC_MAX_WORKERS = 32, PGSRC_NAME = 64, PGSRC_LABEL = 160 };
 extern const struct ls_option pgsrc_options[PGSRC_OPTION_COUNT];
 
-/* pgsrc_slot_name writes the slot's name: the option, or lockstep_<source> with what a slot's name cannot hold replaced.
- * A hash follows where that replaced something, or where the topic prefix is not "lockstep": two installations, or two
- * sources, never share a slot by accident. */
+/* pgsrc_slot_name writes the slot's name: the option, or lockstep_<source> with what a slot's name cannot hold
+ * replaced. A hash follows where that replaced something, or where the topic prefix is not "lockstep": two
+ * installations, or two sources, never share a slot by accident. */
 void pgsrc_slot_name(const struct pgsrc_options *options, const char *source, const char *prefix, char out[PGSRC_NAME]);
 const char *pgsrc_publication_name(const struct pgsrc_options *options, const char *slot);

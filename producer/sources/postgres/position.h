@@ -2,7 +2,8 @@
  * {"lsn": "0/16B3748", "snapshot": {"tables": {"public.contacts": true, "public.orders": ["4711"]},
  *                                   "rounds": [{"lsn": "0/16B3700", "version": 1795252443120000}]}}
  * A table is true once it was read to its end, else the key below which it was, or false. A round is one consistent
- * reading: its rows carry the round's version, and the clock is raised to it where the stream passes the round's lsn. */
+ * reading: its rows carry the round's version, and the clock is raised to it where the stream passes the round's
+ * lsn. */
 #pragma once
 
 #include "lockstep/error.h"

@@ -126,8 +126,9 @@ enum ls_class pgsrc_snapshot_begin(struct pgsrc *src, const struct pgsrc_snapsho
 	return class ? class : open_walks(src, snapshot, err);
 }
 
-/* Rows of a round go out only when a durable position tells of it. Otherwise, after a kill, nobody would know up to which
- * version the log before the round's LSN has to give way: a row that was read and then deleted could stay for ever. */
+/* Rows of a round go out only when a durable position tells of it. Otherwise, after a kill, nobody would know up to
+ * which version the log before the round's LSN has to give way: a row that was read and then deleted could stay for
+ * ever. */
 void pgsrc_snapshot_confirm(struct pgsrc *src, const struct pgsrc_position *position)
 {
 	struct pgsrc_snapshot *snapshot = src->snapshot;

@@ -99,6 +99,10 @@ enum ls_class pgsrc_status(struct pgsrc *src, bool now, struct ls_error *err);
 /* pgsrc_event_change turns a row change of src->message into events of the batch.
  * borrow: the message stands in the batch's arena; else what travels is copied there. */
 void pgsrc_event_change(struct pgsrc *src, const struct pgsrc_relation *relation, bool borrow, struct ls_batch *into);
+/* pgsrc_event_complete asks the table for what the log left out of rows that got a new key: entries first.. of the
+ * batch that are INSERTs with absent values. Their old entity has the value, and it is being deleted. */
+enum ls_class pgsrc_event_complete(struct pgsrc *src, const struct pgsrc_relation *relation, struct ls_batch *into,
+				   size_t first, struct ls_error *err);
 /* pgsrc_event_snapshot makes events of one row; cell[] stands in the arena when borrow. */
 struct pgsrc_snapshot_row {
 	uint64_t lsn;

@@ -149,6 +149,7 @@ static enum ls_class take_row(struct pgsrc *src, bool borrow, struct filling *fi
 {
 	const struct pgsrc_relation *relation = pgsrc_relation_find(&src->relations, src->message->relation);
 	size_t before = fill->into->count;
+	enum ls_class class = LS_OK;
 
 	if (!relation || !src->in_transaction)
 		return malformed(src, err);
@@ -156,10 +157,12 @@ static enum ls_class take_row(struct pgsrc *src, bool borrow, struct filling *fi
 		pgsrc_base_note(src, relation, src->message);
 	if (relation->view_count && !src->foreign)
 		pgsrc_event_change(src, relation, borrow, fill->into);
+	if (src->message->kind == PGOUT_UPDATE && src->message->old_kind)
+		class = pgsrc_event_complete(src, relation, fill->into, before, err);
 	/* Every row counts, whoever it is for: what is filtered out does not move the ids of the rest. */
 	src->row++;
 	src->open_events += fill->into->count - before;
-	return LS_OK;
+	return class;
 }
 
 static enum ls_class learn(struct pgsrc *src, struct ls_error *err)
