@@ -1,4 +1,5 @@
 /* The sink wing as shared/main sees it: lanes to run, findings for `check`. */
+#include "check_topics.h"
 #include "lane.h"
 #include "main/app.h"
 
@@ -62,6 +63,8 @@ static void check(struct ls_app *app, struct ls_report *report)
 
 		destination->ops->check(destination->options, &context, report);
 	}
+	if (config->destination_count)
+		ls_check_topics(app, report);
 }
 
 const struct ls_wing ls_wing_sink = { .name = "sink", .start = start, .check = check };

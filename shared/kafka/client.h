@@ -167,5 +167,8 @@ enum ls_class ls_admin_watermarks(struct ls_admin *admin, const char *topic, int
 enum ls_class ls_admin_offset_at(struct ls_admin *admin, const char *topic, int32_t partition, int64_t time_us,
 				 int64_t *ret_offset, struct ls_error *err);
 
+/* ls_kafka_reach asks whether any broker answers, for timeout_ms at most. LS_RETRY: none did. */
+enum ls_class ls_kafka_reach(const struct ls_kafka_conf *conf, int timeout_ms, int *ret_brokers, struct ls_error *err);
+
 /* ls_kafka_partition_of: the partition murmur2 gives a key, as Java clients compute it. */
 int32_t ls_kafka_partition_of(struct ls_str key, int32_t partitions);

@@ -22,6 +22,7 @@ struct ls_app {
 	bool no_cdc;                /* run --no-cdc: sources that read a log stay out */
 	bool no_event_driven;       /* run --no-event-driven: no webhooks */
 	bool no_polling;            /* run --no-polling: polled sources stay out */
+	bool kafka_away;            /* check: Kafka did not answer, nobody need wait for it again */
 };
 
 /* ls_app_schemas opens the schema stores once (topic, and registry where configured) and returns them in *ret. */

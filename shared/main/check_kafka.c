@@ -8,12 +8,41 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Names of topics of which one thing is to be said, once. */
+struct names {
+	char text[200];
+	size_t count;
+};
+
 struct look {
 	struct ls_app *app;
 	struct ls_report *report;
 	struct ls_admin *admin;
-	size_t fine, missing;
+	size_t fine;
+	struct names missing, single; /* not there yet; one copy */
+	char events[LS_TOPIC_NAME];   /* the events topic that the ones after it follow */
+	int events_partitions;
 };
+
+enum { NAMES_SHOWN = 3, PATIENCE_MS = 4000 };
+
+static void note_name(struct names *names, const char *name)
+{
+	size_t len = strlen(names->text);
+
+	if (names->count++ < NAMES_SHOWN)
+		snprintf(names->text + len, sizeof names->text - len, "%s%s", len ? ", " : "", name);
+}
+
+/* "a, b, c and 6 more" */
+static const char *named(struct names *names)
+{
+	size_t len = strlen(names->text);
+
+	if (names->count > NAMES_SHOWN)
+		snprintf(names->text + len, sizeof names->text - len, " and %zu more", names->count - NAMES_SHOWN);
+	return names->text;
+}
 
 /* Retention below a week leaves too little time to mend a destination over a holiday. */
 static const int64_t least_retention_ms = 3 * 86400000LL;
@@ -85,27 +114,59 @@ static bool check_retention(struct look *look, const struct ls_topic_spec *spec,
 	return false;
 }
 
-static bool check_size(struct look *look, const struct ls_topic_spec *spec, const struct ls_topic_info *info,
+/* Priority and versions topics stand beside their events topic, partition by partition. */
+static bool follows_events(const struct look *look, const char *name)
+{
+	size_t len = strlen(look->events);
+
+	return len && strncmp(name, look->events, len) == 0 &&
+	       (strcmp(name + len, ".priority") == 0 || strncmp(name + len, ".versions.", 10) == 0);
+}
+
+static bool is_events(const struct ls_config *config, const char *name)
+{
+	char events[LS_TOPIC_NAME];
+
+	for (size_t i = 0; i < config->entity_count; i++)
+		if (strcmp(ls_topic_events(events, config->prefix, config->entity[i].name), name) == 0)
+			return true;
+	return false;
+}
+
+/* How many partitions the topic must have: what is configured, or as many as its events topic really has. */
+static int wanted_partitions(struct look *look, const struct ls_topic_spec *spec, const struct ls_topic_info *info)
+{
+	if (is_events(look->app->config, spec->name)) {
+		snprintf(look->events, sizeof look->events, "%s", spec->name);
+		look->events_partitions = info->partitions ? info->partitions : spec->partitions;
+		return spec->partitions;
+	}
+	return follows_events(look, spec->name) ? look->events_partitions : spec->partitions;
+}
+
+static bool check_size(struct look *look, const struct ls_topic_spec *spec, const struct ls_topic_info *info, int want,
 		       const char *subject)
 {
-	bool fine = true;
+	char fix[400];
 
-	if (info->partitions != spec->partitions) {
-		bool versions = strstr(spec->name, ".versions.") != NULL;
-
-		ls_report_add(look->report, LS_CHECK_KAFKA, versions ? LS_LEVEL_FAILED : LS_LEVEL_WARNING, subject,
-			      versions ? "give it as many partitions as its events topic"
-				       : "set topics.partitions to what is there; adding partitions moves keys",
-			      "has %d partitions, %d are configured", info->partitions, spec->partitions);
-		fine = false;
-	}
-	if (info->replication_factor < 2) {
+	if (info->replication_factor < 2)
+		note_name(&look->single, spec->name);
+	if (info->partitions == want)
+		return info->replication_factor >= 2;
+	if (follows_events(look, spec->name)) {
+		snprintf(fix, sizeof fix,
+			 "stop the sinks, delete %.120s and run `lockstep topics create`: it is filled again from the "
+			 "events",
+			 spec->name);
+		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_FAILED, subject, fix,
+			      "has %d partitions, but %s has %d and they must be equal", info->partitions, look->events,
+			      want);
+	} else {
 		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_WARNING, subject,
-			      "three brokers and topics.replication_factor: 3",
-			      "one copy: what is on a lost disk is lost");
-		fine = false;
+			      "set topics.partitions to what is there; adding partitions would move keys",
+			      "has %d partitions, %d are configured; what is there is used", info->partitions, want);
 	}
-	return fine;
+	return false;
 }
 
 static void check_topic(const struct ls_topic_spec *spec, void *arg)
@@ -114,6 +175,7 @@ static void check_topic(const struct ls_topic_spec *spec, void *arg)
 	struct ls_topic_info info;
 	struct ls_error err;
 	char subject[LS_TOPIC_NAME + 16];
+	int want;
 	bool fine;
 
 	snprintf(subject, sizeof subject, "topic %s", spec->name);
@@ -122,13 +184,14 @@ static void check_topic(const struct ls_topic_spec *spec, void *arg)
 			      "allow Describe on it to this user", "cannot be asked about: %s", err.text);
 		return;
 	}
+	want = wanted_partitions(look, spec, &info);
 	if (info.partitions == 0) {
-		look->missing++;
+		note_name(&look->missing, spec->name);
 		return;
 	}
 	fine = check_policy(look, spec, subject);
 	fine = check_retention(look, spec, subject) && fine;
-	fine = check_size(look, spec, &info, subject) && fine;
+	fine = check_size(look, spec, &info, want, subject) && fine;
 	look->fine += fine;
 }
 
@@ -154,10 +217,16 @@ static void check_topics(struct look *look)
 	if (look->fine)
 		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_OK, "topics", NULL,
 			      "%zu have the right policy, partitions and copies", look->fine);
-	if (look->missing)
+	if (look->single.count)
+		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_WARNING, "topics",
+			      "three brokers and topics.replication_factor: 3",
+			      "%zu have one copy, what is on a lost disk is lost: %s", look->single.count,
+			      named(&look->single));
+	if (look->missing.count)
 		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_WARNING, "topics",
 			      "`lockstep topics create` makes them now, `lockstep run` at its start",
-			      "%zu are not there yet and will be created", look->missing);
+			      "%zu are not there yet and will be created: %s", look->missing.count,
+			      named(&look->missing));
 }
 
 void ls_check_kafka(struct ls_app *app, struct ls_report *report)
@@ -166,9 +235,13 @@ void ls_check_kafka(struct ls_app *app, struct ls_report *report)
 	int64_t begun = ls_monotonic_ms();
 	struct ls_error err;
 	size_t seen = 0;
+	int count = 0;
 	enum ls_class class;
 
-	class = ls_admin_open(&app->config->kafka, &look.admin, &err);
+	class = ls_kafka_reach(&app->config->kafka, PATIENCE_MS, &count, &err);
+	app->kafka_away = class != LS_OK;
+	if (class == LS_OK)
+		class = ls_admin_open(&app->config->kafka, &look.admin, &err);
 	if (class == LS_OK)
 		class = ls_admin_list(look.admin, app->config->prefix, count_topic, &seen, &err);
 	if (class) {
@@ -178,8 +251,9 @@ void ls_check_kafka(struct ls_app *app, struct ls_report *report)
 			      "%s", err.text);
 	} else {
 		ls_report_add(report, LS_CHECK_KAFKA, LS_LEVEL_OK, "kafka", NULL,
-			      "%s answered in %lld ms, %zu topics under the prefix %s", brokers(app->config),
-			      (long long)(ls_monotonic_ms() - begun), seen, app->config->prefix);
+			      "%s answered in %lld ms: %d broker%s, %zu topics under the prefix %s",
+			      brokers(app->config), (long long)(ls_monotonic_ms() - begun), count,
+			      count == 1 ? "" : "s", seen, app->config->prefix);
 		check_topics(&look);
 	}
 	ls_admin_close(look.admin);

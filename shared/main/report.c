@@ -2,6 +2,7 @@
 #include "main/report.h"
 
 #include "core/buf.h"
+#include "core/map.h"
 #include "main/json.h"
 
 #include <stdarg.h>
@@ -13,6 +14,7 @@ struct finding {
 	enum ls_check check;
 	enum ls_level level;
 	char *subject, *measured, *fix;
+	uint64_t kind; /* of the sentence: findings that say the same of many tables; 0: like no other */
 	struct finding *next;
 };
 
@@ -74,6 +76,7 @@ void ls_report_add(struct ls_report *report, enum ls_check check, enum ls_level 
 		abort();
 	finding->check = check;
 	finding->level = level;
+	finding->kind = strcmp(fmt, "%s") == 0 ? 0 : ls_hash(ls_str_of(fmt));
 	finding->subject = strdup(subject ? subject : "");
 	finding->fix = strdup(fix ? fix : "");
 	va_start(args, fmt);
@@ -126,6 +129,35 @@ static const char *colour_of(enum ls_level level, bool colour)
 	return colour ? codes[level] : "";
 }
 
+static bool alike(const struct finding *a, const struct finding *b)
+{
+	return a == b || (a->kind && a->kind == b->kind && a->check == b->check && a->level == b->level &&
+			  strcmp(a->subject, b->subject) == 0);
+}
+
+static void text_finding(const struct finding *finding, bool colour, struct ls_buf *out)
+{
+	ls_buf_printf(out, "  %s%-7s%s %s: %s\n", colour_of(finding->level, colour), level_names[finding->level],
+		      colour ? "\033[0m" : "", finding->subject, finding->measured);
+	if (finding->fix[0])
+		ls_buf_printf(out, "          fix: %s\n", finding->fix);
+}
+
+/* A hundred tables that are all fine are two lines and a number; what is wrong is shown a little longer. JSON has all. */
+static void text_group(const struct ls_report *report, const struct finding *first, bool colour, struct ls_buf *out)
+{
+	size_t most = first->level == LS_LEVEL_OK ? 2 : 5, count = 0;
+
+	for (const struct finding *finding = report->first; finding != first; finding = finding->next)
+		if (alike(finding, first))
+			return; /* shown with the first of its kind */
+	for (const struct finding *finding = first; finding; finding = finding->next)
+		if (alike(finding, first) && ++count <= most)
+			text_finding(finding, colour, out);
+	if (count > most)
+		ls_buf_printf(out, "          and %zu more of the same; --json lists them\n", count - most);
+}
+
 static void text_check(const struct ls_report *report, enum ls_check check, bool colour, struct ls_buf *out)
 {
 	enum ls_level level = ls_report_level(report, check);
@@ -137,11 +169,7 @@ static void text_check(const struct ls_report *report, enum ls_check check, bool
 		if (finding->check != check)
 			continue;
 		any = true;
-		ls_buf_printf(out, "  %s%-7s%s %s: %s\n", colour_of(finding->level, colour),
-			      level_names[finding->level], colour ? "\033[0m" : "", finding->subject,
-			      finding->measured);
-		if (finding->fix[0])
-			ls_buf_printf(out, "          fix: %s\n", finding->fix);
+		text_group(report, finding, colour, out);
 	}
 	if (!any)
 		ls_buf_printf(out, "  %s\n", checks[check].nothing);
