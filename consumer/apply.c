@@ -1,5 +1,5 @@
-/* A batch of one partition into the destination: plan, dead letters, apply, then state. What fails is narrowed down to the one
- * event that can never succeed; what may succeed later is tried again while the group is kept alive. */
+/* A batch of one partition into the destination: plan, dead letters, apply, then state. What fails is narrowed down to
+ * the one event that can never succeed; what may succeed later is tried again while the group is kept alive. */
 #include "core/arena.h"
 #include "core/failpoint.h"
 #include "lane.h"
@@ -97,7 +97,8 @@ static enum ls_class wait_out(struct ls_sink_lane *lane, const struct ls_error *
 	return LS_OK;
 }
 
-/* reclaim takes the partition again after an attempt whose end is not known, and says whether it was committed after all. */
+/* reclaim takes the partition again after an attempt whose end is not known, and says whether it was committed after
+ * all. */
 static enum ls_class reclaim(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_slice *slice,
 			     bool *ret_done, struct ls_error *err)
 {
@@ -155,8 +156,8 @@ static void mark_known(struct ls_item *items, const struct ls_outcome *outcome)
 		items[outcome->known[i]].fate = LS_FATE_KNOWN;
 }
 
-/* attempt applies a prefix of items[0..count). On LS_OK *ret_done says how many are through. On LS_POISON *ret_suspect is
- * the item that failed, or SIZE_MAX, and lane->plan is still the plan that failed. */
+/* attempt applies a prefix of items[0..count). On LS_OK *ret_done says how many are through. On LS_POISON *ret_suspect
+ * is the item that failed, or SIZE_MAX, and lane->plan is still the plan that failed. */
 static enum ls_class attempt(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items, size_t count,
 			     size_t *ret_done, size_t *ret_suspect, struct ls_error *err)
 {

@@ -1,4 +1,5 @@
-/* lockstep dlq list|show|retry|drop: dead letters seen, sent again once their cause is mended, or let go with a reason. */
+/* lockstep dlq list|show|retry|drop: dead letters seen, sent again once their cause is mended, or let go with a
+ * reason. */
 #include "avro/codec.h"
 #include "core/arena.h"
 #include "core/buf.h"

@@ -29,8 +29,8 @@ struct ls_dead_list {
 	struct ls_arena *arena;
 };
 
-/* ls_dead_list_read adds the dead letters of one owner's topic, those still alive first in their order. A topic that does not
- * exist is empty. */
+/* ls_dead_list_read adds the dead letters of one owner's topic, those still alive first in their order. A topic that
+ * does not exist is empty. */
 enum ls_class ls_dead_list_read(const struct ls_app *app, const char *owner, struct ls_dead_list *list,
 				struct ls_error *err);
 void ls_dead_list_init(struct ls_dead_list *list);

@@ -1,7 +1,11 @@
 /* The sink lane: one thread with its own consumer, producer, destination connection, decoder and arena. Private to
  * consumer/. The files beside this one each hold one idea of it:
- *   lane.c    the loop        assign.c  partitions come and go     unit.c   version state of a partition, restore, publish
- *   apply.c   a batch into the destination, with bisection and retries     dead.c   dead letters     decode.c   bytes to items */
+ *   lane.c    the loop
+ *   assign.c  partitions come and go
+ *   unit.c    version state of a partition, restore, publish
+ *   apply.c   a batch into the destination, with bisection and retries
+ *   dead.c    dead letters
+ *   decode.c  bytes to items */
 #pragma once
 
 #include "avro/codec.h"
@@ -135,7 +139,8 @@ struct ls_unit *ls_unit_open(struct ls_sink_lane *lane, const struct ls_sink_ent
 void ls_unit_free(struct ls_unit *unit);
 /* ls_unit_step reads some of the versions topic; phase LS_UNIT_READY when it is all there. */
 enum ls_class ls_unit_step(struct ls_sink_lane *lane, struct ls_unit *unit, struct ls_error *err);
-/* ls_part_fold decides some of what was applied before but is not in the versions topic; phase LS_PART_RUN when done. */
+/* ls_part_fold decides some of what was applied before but is not in the versions topic; phase LS_PART_RUN when
+ * done. */
 enum ls_class ls_part_fold(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err);
 /* ls_unit_save stores the plan's states locally and publishes them. */
 enum ls_class ls_unit_save(struct ls_sink_lane *lane, struct ls_unit *unit, struct ls_plan *plan, struct ls_error *err);
@@ -151,8 +156,8 @@ enum ls_class ls_unit_plan(struct ls_sink_lane *lane, struct ls_unit *unit, stru
 			   struct ls_error *err);
 
 /* ---- decode.c ---- */
-/* ls_sink_decode turns a message into an item: an event that may be decided, or a dead letter with its reason. LS_RETRY: the
- * schema could not be asked for; nothing may be passed over. */
+/* ls_sink_decode turns a message into an item: an event that may be decided, or a dead letter with its reason.
+ * LS_RETRY: the schema could not be asked for; nothing may be passed over. */
 enum ls_class ls_sink_decode(struct ls_sink_lane *lane, const struct ls_sink_entity *entity,
 			     const struct ls_message *message, struct ls_item *ret, struct ls_error *err);
 

@@ -1,5 +1,5 @@
-/* From decoded events to one slice for the destination: decides each event, keeps one write per key, remembers the states
- * that will hold once the slice is committed. Pure: the state comes through a callback, nothing is written. */
+/* From decoded events to one slice for the destination: decides each event, keeps one write per key, remembers the
+ * states that will hold once the slice is committed. Pure: the state comes through a callback, nothing is written. */
 #pragma once
 
 #include "core/map.h"
@@ -68,7 +68,7 @@ struct ls_plan_input {
 void ls_plan_init(struct ls_plan *plan);
 void ls_plan_release(struct ls_plan *plan);
 
-/* ls_plan_make plans items[0..count). It may stop before the end (plan->count) where two events of one key cannot become
- * one write: a row with absent columns after a delete or under another schema. At least one item is planned. */
+/* ls_plan_make plans items[0..count). It may stop before the end (plan->count) where two events of one key cannot
+ * become one write: a row with absent columns after a delete or under another schema. At least one item is planned. */
 enum ls_class ls_plan_make(struct ls_plan *plan, const struct ls_plan_input *input, struct ls_item *items, size_t count,
 			   struct ls_error *err);

@@ -4,8 +4,8 @@
  *    "timestamp":1763716443120000 or "2026-11-21T09:14:03.12Z","base_version":0,
  *    "data":{"name":"Ada"},"metadata":{"why":"import"},"priority":true}
  *
- * Only entity, and id or the key fields in data, are needed. Types follow the JSON: string, int64, float64, bool, JSON for
- * objects and arrays, string for null. Fields that data does not mention are not in the row. */
+ * Only entity, and id or the key fields in data, are needed. Types follow the JSON: string, int64, float64, bool, JSON
+ * for objects and arrays, string for null. Fields that data does not mention are not in the row. */
 #pragma once
 
 #include "lockstep/error.h"

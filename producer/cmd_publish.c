@@ -117,7 +117,8 @@ static struct ls_str make_uuid(struct ls_arena *arena)
 			       b[15]);
 }
 
-/* What the text leaves out. Versions of one run grow, so that two changes of one entity in one file keep their order. */
+/* What the text leaves out. Versions of one run grow, so that two changes of one entity in one file keep their
+ * order. */
 static void complete(struct publish *publish, struct ls_event *event)
 {
 	int64_t now_us = ls_now_us();

@@ -32,7 +32,8 @@ void ls_capture_context(const struct ls_config *config, const struct ls_source_c
 	};
 }
 
-/* What a topic takes can be less than max_event_bytes. Only asked after a refusal; what cannot be asked is not a limit. */
+/* What a topic takes can be less than max_event_bytes. Only asked after a refusal; what cannot be asked is not a
+ * limit. */
 static int64_t largest_event(struct ls_capture_lane *lane)
 {
 	const struct ls_config *config = lane->base.app->config;

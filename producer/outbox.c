@@ -1,5 +1,6 @@
-/* Sending changes by hand. Their schemas are inferred from JSON and are nobody's contract: each is published under a subject
- * of its own, so that it is never held against the schema that a source of the same entity has. Sinks read any. */
+/* Sending changes by hand. Their schemas are inferred from JSON and are nobody's contract: each is published under a
+ * subject of its own, so that it is never held against the schema that a source of the same entity has. Sinks read
+ * any. */
 #include "outbox.h"
 
 #include "avro/codec.h"

@@ -1,5 +1,6 @@
 /* {prefix}.positions: where each source goes on from. Key: the source's name; value: one JSON object. The record is
- * written only after every event before it is acknowledged, and the source lets go of its log only after the record is. */
+ * written only after every event before it is acknowledged, and the source lets go of its log only after the record
+ * is. */
 #pragma once
 
 #include "lockstep/error.h"
@@ -27,7 +28,7 @@ enum ls_class ls_position_parse(struct ls_str json, struct ls_arena *arena, stru
 				struct ls_error *err);
 
 /* ls_positions_load reads the whole topic and keeps the newest record of `source`. A tombstone forgets what was before.
- * LS_OK with an empty position when there is none. LS_FATAL: a record that cannot be read, named by topic, partition and
- * offset. LS_RETRY: Kafka was not reachable. */
+ * LS_OK with an empty position when there is none. LS_FATAL: a record that cannot be read, named by topic, partition
+ * and offset. LS_RETRY: Kafka was not reachable. */
 enum ls_class ls_positions_load(const struct ls_kafka_conf *conf, const char *topic, struct ls_str source,
 				struct ls_arena *arena, struct ls_position *ret, struct ls_error *err);

@@ -19,7 +19,8 @@ void ls_capture_delivered(void *context, void *opaque, enum ls_class class, cons
 
 	(void)offset;
 	if (class) {
-		/* Lost for this handle only: the source still has it, and begins again from the last durable position. */
+		/* Lost for this handle only: the source still has it, and begins again from the last durable
+		 * position. */
 		lane->ask_limits |= class == LS_POISON;
 		if (!lane->lost.class)
 			ls_fail(&lane->lost, class == LS_AUTH ? LS_AUTH : LS_RETRY, "delivery",

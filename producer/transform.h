@@ -3,8 +3,9 @@
  * filter  field: value. Only rows whose field has this text travel; several fields must all match. An update that
  *         leaves the filter becomes a DELETE, so that destinations do not keep a stale row; one that enters it travels
  *         as it is. A delete travels unless its row is known not to have matched.
- * mask    redact: "***" for strings, NULL for every other type. hash: the lower-case hex SHA-256 of the text; the column
- *         is then a string. Before and after alike. A hashed key changes the entity id with it; a key cannot be redacted. */
+ * mask    redact: "***" for strings, NULL for every other type. hash: the lower-case hex SHA-256 of the text; the
+ *         column is then a string. Before and after alike. A hashed key changes the entity id with it; a key cannot be
+ *         redacted. */
 #pragma once
 
 #include "lockstep/error.h"

@@ -88,7 +88,8 @@ struct ls_destination_ops {
 	enum ls_class (*open)(const void *options, const struct ls_destination_context *context,
 			      struct ls_destination **ret_dst, struct ls_error *err);
 
-	/* claim takes ownership of each partition: raises owner_epoch by one, fills next_offset, owner_epoch, max_version. */
+	/* claim takes ownership of each partition: raises owner_epoch by one, fills next_offset, owner_epoch,
+	 * max_version. */
 	enum ls_class (*claim)(struct ls_destination *dst, struct ls_mark *mark, size_t count, struct ls_error *err);
 
 	/* apply writes the slice in one transaction, first of all moving the mark from (owner_epoch, next_offset).

@@ -37,8 +37,8 @@ struct ls_source_ops {
 			      int64_t floor, struct ls_source **ret_src, struct ls_error *err);
 
 	/* poll waits up to timeout_ms for something, then adds what is there to `into` (count 0: nothing came) without
-	 * waiting for the batch to fill. MUST stop at into->max events or at about 4 MiB of arena. An error loses nothing:
-	 * the events in `into` are to be dropped and the source opened again from the last durable position.
+	 * waiting for the batch to fill. MUST stop at into->max events or at about 4 MiB of arena. An error loses
+	 * nothing: the events in `into` are to be dropped and the source opened again from the last durable position.
 	 * An event too large or not representable is no error: it comes with change data left out and metadata
 	 * "lockstep.poison" = reason, so that the publisher dead-letters it. */
 	enum ls_class (*poll)(struct ls_source *src, int timeout_ms, struct ls_batch *into, struct ls_error *err);
@@ -53,7 +53,8 @@ struct ls_source_ops {
 	/* close accepts NULL and a half-open source; returns NULL. */
 	struct ls_source *(*close)(struct ls_source *src);
 
-	/* check adds findings for `lockstep check`; opens and closes its own connections; changes nothing that stays. */
+	/* check adds findings for `lockstep check`; opens and closes its own connections; changes nothing that
+	 * stays. */
 	void (*check)(const void *options, const struct ls_source_context *context, struct ls_report *report);
 
 	/* lookup reads one entity as it stands now into *ret_row (values in arena; schema NULL when it does not exist).

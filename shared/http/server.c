@@ -120,7 +120,8 @@ static bool path_matches(const char *pattern, const char *path)
 	return !strcmp(pattern, path);
 }
 
-/* The first route for method and path; *ret_allow is set to a method that the path knows when there is no such route. */
+/* The first route for method and path; *ret_allow is set to a method that the path knows when there is no such
+ * route. */
 static const struct ls_http_route *find_route(const struct ls_http_server *server, const char *method, const char *path,
 					      const char **ret_allow)
 {

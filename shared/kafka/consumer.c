@@ -164,7 +164,8 @@ static void on_rebalance(struct ls_consumer *consumer, rd_kafka_event_t *event, 
 	ret->count = (size_t)consumer->list->cnt;
 }
 
-/* librdkafka goes on by itself after all but fatal errors and refusals; single lost connections are not worth a word. */
+/* librdkafka goes on by itself after all but fatal errors and refusals; single lost connections are not worth a
+ * word. */
 static void on_event_error(struct ls_consumer *consumer, rd_kafka_event_t *event, struct ls_consumer_event *ret)
 {
 	rd_kafka_resp_err_t code = rd_kafka_event_error(event);

@@ -69,7 +69,8 @@ static enum ls_class ask_ends(struct ls_reader *reader, struct ls_error *err)
 	return class;
 }
 
-/* A start that the topic does not hold (retention, or the topic was made anew) is moved to the first offset it holds. */
+/* A start that the topic does not hold (retention, or the topic was made anew) is moved to the first offset it
+ * holds. */
 static enum ls_class ask_starts(struct ls_reader *reader, int64_t from, struct ls_error *err)
 {
 	rd_kafka_topic_partition_list_t *list = list_of(reader, RD_KAFKA_OFFSET_BEGINNING);

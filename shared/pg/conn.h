@@ -11,7 +11,8 @@
 /* ls_pg_connect opens a session with application_name "lockstep NAME", TimeZone UTC, DateStyle ISO, bytea_output hex,
  * extra_float_digits 3, IntervalStyle postgres, standard_conforming_strings on, client_encoding UTF8, keepalives and
  * tcp_user_timeout 30 s, connect_timeout 10 s unless the URL says otherwise.
- * replication: a walsender session (replication=database). Errors name the host, port and database, never the password. */
+ * replication: a walsender session (replication=database). Errors name the host, port and database, never the
+ * password. */
 enum ls_class ls_pg_connect(const char *url, const char *name, bool replication, PGconn **ret, struct ls_error *err);
 PGconn *ls_pg_close(PGconn *conn); /* NULL ok */
 

@@ -1,4 +1,5 @@
-/* The snapshot of a source: whole while others write, taken up after it was cut off, and joined to the log without a gap. */
+/* The snapshot of a source: whole while others write, taken up after it was cut off, and joined to the log without a
+ * gap. */
 #include "source_world.h"
 
 #include "core/map.h"

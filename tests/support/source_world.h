@@ -1,5 +1,5 @@
-/* A source of any kind under test, on a database of its own: what it hands over is kept as lines of text, so that a test
- * reads like the change it made. LS_TEST_PG is the URL of a superuser on a server with wal_level=logical. */
+/* A source of any kind under test, on a database of its own: what it hands over is kept as lines of text, so that a
+ * test reads like the change it made. LS_TEST_PG is the URL of a superuser on a server with wal_level=logical. */
 #pragma once
 
 #include "core/arena.h"

@@ -1,4 +1,5 @@
-/* Schemas: canonical form and fingerprints by the specification and by fastavro, what may follow what, and the cache. */
+/* Schemas: canonical form and fingerprints by the specification and by fastavro, what may follow what, and the
+ * cache. */
 #include "avro/codec.h"
 #include "avro_store.h"
 #include "core/buf.h"

@@ -1,5 +1,5 @@
-/* The capture lane with a source made up here and librdkafka's mock cluster: what is acknowledged, saved and confirmed, in
- * which order, and that nothing is lost or renumbered on the way. */
+/* The capture lane with a source made up here and librdkafka's mock cluster: what is acknowledged, saved and confirmed,
+ * in which order, and that nothing is lost or renumbered on the way. */
 #include "lane.h"
 
 #include "avro/codec.h"
@@ -187,7 +187,8 @@ static enum ls_class fake_poll(struct ls_source *src, int timeout_ms, struct ls_
 	return LS_OK;
 }
 
-/* The one rule: when the source is told, events and position record are in Kafka already. Kafka is asked, not the lane. */
+/* The one rule: when the source is told, events and position record are in Kafka already. Kafka is asked, not the
+ * lane. */
 static enum ls_class fake_confirm(struct ls_source *src, struct ls_str position, struct ls_error *err)
 {
 	struct world *world = (struct world *)src;

@@ -26,7 +26,8 @@ struct writer {
 	int64_t last, skew;
 };
 
-/* Writers apply the log up to some place, then edit: what they knew is exact, and told by base_offset or base_version. */
+/* Writers apply the log up to some place, then edit: what they knew is exact, and told by base_offset or
+ * base_version. */
 static void make_history(struct history *history, uint64_t *seed, bool with_offset)
 {
 	struct writer writer[SOURCES] = { 0 };
@@ -193,8 +194,8 @@ static void the_greatest_stamp_wins_and_the_stamp_never_falls(void **arg)
 }
 
 /* Causality is known here because the histories are made: a conflict is an edit by another source that had not seen the
- * state's winner, and nothing else. base_version alone cannot tell two events of one version apart: one of them seen, the
- * other counts as seen too. base_offset has no such gap. */
+ * state's winner, and nothing else. base_version alone cannot tell two events of one version apart: one of them seen,
+ * the other counts as seen too. base_offset has no such gap. */
 static void conflicts_are_exactly_the_concurrent_edits(void **arg)
 {
 	uint64_t seed = test_seed();

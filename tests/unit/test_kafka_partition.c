@@ -53,7 +53,8 @@ static void no_partitions_is_no_division_by_zero(void **state)
 	assert_int_equal(ls_kafka_partition_of(LS_STR("a"), 0), 0);
 }
 
-/* With a number of partitions: keys from stdin, one a line, their partitions to stdout (integration/test_partitioner). */
+/* With a number of partitions: keys from stdin, one a line, their partitions to stdout
+ * (integration/test_partitioner). */
 static int answer(const char *partitions)
 {
 	char line[1024];

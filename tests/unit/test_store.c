@@ -1,4 +1,5 @@
-/* The local copy of the version state: what is put is found again, an older owner is kept out, damage is thrown away. */
+/* The local copy of the version state: what is put is found again, an older owner is kept out, damage is thrown
+ * away. */
 #include "core/arena.h"
 #include "store.h"
 

@@ -1,7 +1,7 @@
 /* The PostgreSQL destination, private to its folder.
  *
- * One slice is one transaction, sent as one script: the mark, the ledger entries by COPY, then per shape of write a COPY
- * into a temporary staging table and the statements that carry it into the target. postgres.c holds the contract,
+ * One slice is one transaction, sent as one script: the mark, the ledger entries by COPY, then per shape of write a
+ * COPY into a temporary staging table and the statements that carry it into the target. postgres.c holds the contract,
  * session.c the connection, ledger.c the ledger tables, target.c what the catalog says about a table, shape.c the
  * statements of a group of like writes, copytext.c the bytes of COPY, apply.c the transaction, verdict.c what an error
  * of it means, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */

@@ -1,4 +1,5 @@
-/* The ledger inside the destination: its tables, claiming partitions, the mark, processed events and their retention. */
+/* The ledger inside the destination: its tables, claiming partitions, the mark, processed events and their
+ * retention. */
 #include "destinations/postgres/internal.h"
 
 #include "core/map.h"
