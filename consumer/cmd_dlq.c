@@ -3,7 +3,9 @@
 #include "avro/codec.h"
 #include "core/arena.h"
 #include "core/buf.h"
+#include "core/map.h"
 #include "dlq.h"
+#include "dlq_print.h"
 #include "kafka/topics.h"
 #include "lockstep/command.h"
 #include "main/app.h"
@@ -12,8 +14,10 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
-enum { MAX_HEADERS = 96 };
+enum { MAX_HEADERS = 96, HEX_BYTES = 512, NAMED = 5 };
 
 struct dlq_flags {
 	const char *destination, *code, *reason;
@@ -97,38 +101,24 @@ static enum ls_class read_owner(struct ls_app *app, const char *owner, void *arg
 /* choose marks the letters that the flags speak of; returns how many. */
 static size_t choose(struct ls_dead_list *list, const struct dlq_flags *flags)
 {
+	struct ls_map named;
 	size_t count = 0;
 
+	ls_map_init(&named);
+	for (int n = 0; n < flags->id_count; n++)
+		ls_map_at(&named, ls_str_of(flags->id[n]))->value = flags->id[n];
 	for (size_t i = 0; i < list->count; i++) {
 		struct ls_dead_letter *letter = &list->letter[i];
-		bool named = flags->all;
 
-		for (int n = 0; n < flags->id_count; n++)
-			named = named || ls_str_equal(letter->id, ls_str_of(flags->id[n]));
-		letter->chosen = named && (!flags->code || ls_str_equal(letter->code, ls_str_of(flags->code)));
+		letter->chosen = (flags->all || ls_map_get(&named, letter->id)) &&
+				 (!flags->code || ls_str_equal(letter->code, ls_str_of(flags->code)));
 		count += letter->chosen;
 	}
+	ls_map_release(&named);
 	return count;
 }
 
 /* ---- list ---- */
-
-static json_t *text(struct ls_str view)
-{
-	return json_stringn(view.ptr ? view.ptr : "", view.len);
-}
-
-static json_t *letter_json(const struct ls_dead_letter *letter)
-{
-	char time[25];
-
-	ls_time_format(letter->time_us, time);
-	return json_pack("{s:o, s:o, s:o, s:i, s:I, s:o, s:o, s:o, s:I, s:I, s:s}", "id", text(letter->id), "owner",
-			 text(letter->owner), "topic", text(letter->topic), "partition", letter->partition, "offset",
-			 (json_int_t)letter->offset, "key", text(letter->key), "code", text(letter->code), "reason",
-			 text(letter->reason), "bytes", (json_int_t)letter->bytes, "retries",
-			 (json_int_t)letter->retries, "time", time);
-}
 
 static void print_json(json_t *root)
 {
@@ -137,39 +127,51 @@ static void print_json(json_t *root)
 	json_decref(root);
 }
 
-static enum ls_exit list_letters(struct ls_app *app, const struct dlq_flags *flags, const struct ls_dead_list *list)
+/* The terminal's width; 0 where the output is no terminal: nothing is cut then. */
+static int terminal_columns(void)
+{
+	struct winsize size;
+
+	return isatty(STDOUT_FILENO) && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) ? size.ws_col : 0;
+}
+
+static void print_letters(const struct ls_dead_letter *const *letter, size_t count, size_t all, bool json)
 {
 	json_t *array = json_array();
-	int64_t shown = 0;
 
-	(void)app;
-	for (size_t i = 0; i < list->count && shown < flags->limit; i++) {
-		const struct ls_dead_letter *letter = &list->letter[i];
-		char time[25];
-
-		if (flags->code && !ls_str_equal(letter->code, ls_str_of(flags->code)))
-			continue;
-		shown++;
-		if (flags->json) {
-			json_array_append_new(array, letter_json(letter));
-			continue;
-		}
-		ls_time_format(letter->time_us, time);
-		printf("%s  %.*s  %.*s  key %.*s  [%.*s]\n    %.*s\n", time, LS_ARG(letter->owner), LS_ARG(letter->id),
-		       LS_ARG(letter->key), LS_ARG(letter->code), LS_ARG(letter->reason));
-	}
-	if (flags->json) {
+	for (size_t i = 0; json && i < count; i++)
+		json_array_append_new(array, ls_dead_json(letter[i]));
+	if (json) {
 		print_json(array);
-		return LS_EXIT_DONE;
+		return;
 	}
 	json_decref(array);
-	if (!list->count)
+	if (count)
+		ls_dead_table(letter, count, terminal_columns(), stdout);
+	if (!all)
 		fprintf(stderr, "no dead letters\n");
 	else
 		fprintf(stderr,
-			"%lld of %zu shown; `lockstep dlq show ID` for one, `lockstep dlq retry ID|--all` once its "
-			"cause is mended\n",
-			(long long)shown, list->count);
+			"%zu of %zu shown, the newest last; `lockstep dlq show ID` for one, `lockstep dlq retry "
+			"ID|--all` "
+			"once its cause is mended\n",
+			count, all);
+}
+
+/* The newest `limit` letters of those that are meant, the newest last. */
+static enum ls_exit list_letters(const struct dlq_flags *flags, const struct ls_dead_list *list)
+{
+	const struct ls_dead_letter **letter = calloc(list->count + 1, sizeof(const struct ls_dead_letter *));
+	size_t count = 0, skip;
+
+	if (!letter)
+		abort();
+	for (size_t i = 0; i < list->count; i++)
+		if (!flags->code || ls_str_equal(list->letter[i].code, ls_str_of(flags->code)))
+			letter[count++] = &list->letter[i];
+	skip = count > (size_t)flags->limit ? count - (size_t)flags->limit : 0;
+	print_letters(letter + skip, count - skip, list->count, flags->json);
+	free(letter);
 	return LS_EXIT_DONE;
 }
 
@@ -190,8 +192,8 @@ static json_t *headers_json(const struct ls_message *record)
 	for (size_t i = 0; i < count && i < MAX_HEADERS; i++) {
 		char name[256];
 
-		snprintf(name, sizeof name, "%.*s", LS_ARG(header[i].name));
-		json_object_set_new(object, name, text(header[i].value));
+		snprintf(name, sizeof name, "%.*s", LS_ARG(header[i].name)); /* jansson leaves out what is no UTF-8 */
+		json_object_set_new(object, name, ls_dead_text(header[i].value));
 	}
 	return object;
 }
@@ -199,8 +201,8 @@ static json_t *headers_json(const struct ls_message *record)
 static json_t *hex(struct ls_str bytes)
 {
 	static const char digit[] = "0123456789abcdef";
-	size_t len = bytes.len < 512 ? bytes.len : 512;
-	char out[1025];
+	size_t len = bytes.len < HEX_BYTES ? bytes.len : HEX_BYTES;
+	char out[2 * HEX_BYTES];
 
 	for (size_t i = 0; i < len; i++) {
 		out[2 * i] = digit[(unsigned char)bytes.ptr[i] >> 4];
@@ -209,26 +211,41 @@ static json_t *hex(struct ls_str bytes)
 	return json_stringn(out, len * 2);
 }
 
+/* The event as far as it can be seen. From a source it is JSON already, or nothing where it was too large to keep. */
+static json_t *event_json(struct showing *showing, const struct ls_dead_letter *letter, const struct ls_message *record)
+{
+	json_t *made = NULL;
+	struct ls_event event;
+	struct ls_error err;
+	struct ls_buf buf;
+
+	if (letter->capture)
+		made = json_loadb(record->value.ptr ? record->value.ptr : "", record->value.len, 0, NULL);
+	ls_buf_init(&buf, 16 << 20);
+	if (!letter->capture && showing->decoder &&
+	    !ls_decode(showing->decoder, record->value, record->timestamp_us, showing->arena, &event, &err)) {
+		ls_event_json(&event, &buf);
+		made = json_loadb(buf.ptr, buf.len, 0, NULL);
+	}
+	ls_buf_release(&buf);
+	ls_arena_reset(showing->arena);
+	return made ? made : json_null();
+}
+
 static enum ls_class show_one(void *context, const struct ls_dead_letter *letter, const struct ls_message *record,
 			      struct ls_error *err)
 {
 	struct showing *showing = context;
-	json_t *root = letter_json(letter);
-	struct ls_event event;
-	struct ls_buf buf;
+	json_t *root = ls_dead_json(letter);
 
 	(void)err;
 	json_object_set_new(root, "headers", headers_json(record));
-	json_object_set_new(root, "value_hex", hex(record->value));
-	ls_buf_init(&buf, 16 << 20);
-	if (showing->decoder && !ls_decode(showing->decoder, record->value, record->timestamp_us, showing->arena,
-					   &event, &(struct ls_error){ 0 })) {
-		ls_event_json(&event, &buf);
-		json_object_set_new(root, "event", json_loadb(buf.ptr, buf.len, 0, NULL));
-	} else {
-		json_object_set_new(root, "event", json_null());
+	if (!letter->capture) {
+		json_object_set_new(root, "key_hex", hex(letter->key));
+		json_object_set_new(root, "value_hex", hex(record->value));
+		json_object_set_new(root, "value_hex_cut", json_boolean(record->value.len > HEX_BYTES));
 	}
-	ls_buf_release(&buf);
+	json_object_set_new(root, "event", event_json(showing, letter, record));
 	print_json(root);
 	return LS_OK;
 }
@@ -357,15 +374,18 @@ static size_t keep_sendable(struct ls_dead_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		struct ls_dead_letter *letter = &list->letter[i];
 
-		if (!letter->chosen || letter->topic.len)
+		if (!letter->chosen || (letter->topic.len && !letter->capture))
 			continue;
 		letter->chosen = false;
-		refused++;
-		fprintf(stderr,
-			"%.*s: never was in a topic, its source could not encode it; mend the row and it comes with "
-			"its next change\n",
-			LS_ARG(letter->id));
+		if (++refused <= NAMED)
+			fprintf(stderr,
+				"%.*s: never was in a topic, its source could not make an event of it; mend the row "
+				"and it "
+				"comes with its next change, then drop this letter\n",
+				LS_ARG(letter->id));
 	}
+	if (refused > NAMED)
+		fprintf(stderr, "and %zu more like these\n", refused - NAMED);
 	return refused;
 }
 
@@ -396,6 +416,8 @@ static enum ls_exit change(struct ls_app *app, const struct dlq_flags *flags, st
 		fprintf(stderr, "no dead letter is meant by that; see `lockstep dlq list`\n");
 		return LS_EXIT_FAILED;
 	}
+	if (chosen == refused)
+		return LS_EXIT_FAILED;
 	if (flags->dry_run) {
 		print_chosen(list, verb);
 		return LS_EXIT_DONE;
@@ -432,7 +454,7 @@ static enum ls_exit show(struct ls_app *app, const struct dlq_flags *flags, stru
 static enum ls_exit act(struct ls_app *app, const char *verb, const struct dlq_flags *flags, struct ls_dead_list *list)
 {
 	if (strcmp(verb, "list") == 0)
-		return list_letters(app, flags, list);
+		return list_letters(flags, list);
 	if (strcmp(verb, "show") == 0)
 		return show(app, flags, list);
 	if (strcmp(verb, "retry") == 0)
@@ -467,10 +489,12 @@ static enum ls_exit run(struct ls_app *app, int argc, char **argv)
 	}
 	flags.json = flags.json || app->json;
 	ls_dead_list_init(&list);
-	if (for_owners(app, &flags, read_owner, &list, &err))
+	if (for_owners(app, &flags, read_owner, &list, &err)) {
 		exit = ls_app_fail(app, &err);
-	else
+	} else {
+		ls_dead_list_sort(&list);
 		exit = act(app, argv[1], &flags, &list);
+	}
 	ls_dead_list_release(&list);
 	return exit;
 }
@@ -479,13 +503,13 @@ const struct ls_command ls_command_dlq = {
 	.name = "dlq",
 	.arguments = "list|show|retry|drop [ID...]",
 	.summary = "dead letters: look, send again, let go",
-	.help = "  list                 newest state of every dead letter topic\n"
+	.help = "  list                 what lies in the dead letter topics, the newest last\n"
 		"  show ID...           one whole: headers, bytes in hex, the event where it can be decoded\n"
 		"  retry ID...|--all    send the original bytes to their topic again, then take them out\n"
 		"  drop ID...|--all     take them out; needs --reason\n"
 		"  --destination NAME   only this destination's (or source's)\n"
 		"  --code CODE          only those with this code\n"
-		"  --limit N            list at most N (100)\n"
+		"  --limit N            list the newest N (100)\n"
 		"  --reason TEXT        why they are dropped, for the log\n"
 		"  --dry-run            say what would happen\n"
 		"  --json               for machines\n",

@@ -65,6 +65,14 @@ static void read_header(struct ls_dead_letter *letter, const struct ls_header *h
 		letter->time_us = number(value);
 	else if (ls_str_equal(name, LS_STR("lockstep.retries")))
 		letter->retries = number(value);
+	else if (ls_str_equal(name, LS_STR("lockstep.side")))
+		letter->capture = ls_str_equal(value, LS_STR("capture"));
+	else if (ls_str_equal(name, LS_STR("lockstep.source")))
+		letter->source = ls_arena_str(arena, value);
+	else if (ls_str_equal(name, LS_STR("lockstep.entity")))
+		letter->entity = ls_arena_str(arena, value);
+	else if (ls_str_equal(name, LS_STR("lockstep.event_id")))
+		letter->event_id = ls_arena_str(arena, value);
 }
 
 static void read_letter(struct ls_dead_letter *letter, const struct ls_message *message, struct ls_arena *arena)
@@ -84,12 +92,12 @@ static void read_letter(struct ls_dead_letter *letter, const struct ls_message *
 /* Calls take for every message of the topic up to its end. */
 typedef enum ls_class take_message(void *context, const struct ls_message *message, struct ls_error *err);
 
-static enum ls_class read_topic(const struct ls_app *app, const char *topic, take_message *take, void *context,
-				struct ls_error *err)
+static enum ls_class read_topic(const struct ls_app *app, const char *topic, int32_t partition, int64_t from,
+				take_message *take, void *context, struct ls_error *err)
 {
 	struct ls_message *message = calloc(STEP, sizeof *message);
 	struct ls_reader *reader = NULL;
-	enum ls_class class = ls_reader_open(&app->config->kafka, topic, -1, -1, &reader, err);
+	enum ls_class class = ls_reader_open(&app->config->kafka, topic, partition, from, &reader, err);
 	bool end = false;
 
 	if (!message)
@@ -163,7 +171,7 @@ enum ls_class ls_dead_list_read(const struct ls_app *app, const char *owner, str
 	if (!topic_exists(app, topic, &class, err))
 		return class;
 	ls_map_init(&collect.by_id);
-	class = read_topic(app, topic, collect_one, &collect, err);
+	class = read_topic(app, topic, -1, -1, collect_one, &collect, err);
 	ls_map_release(&collect.by_id);
 	for (size_t i = kept; i < list->count; i++)
 		if (list->letter[i].alive)
@@ -172,39 +180,93 @@ enum ls_class ls_dead_list_read(const struct ls_app *app, const char *owner, str
 	return class;
 }
 
+static int by_time(const void *a, const void *b)
+{
+	const struct ls_dead_letter *one = a, *other = b;
+
+	if (one->time_us != other->time_us)
+		return one->time_us < other->time_us ? -1 : 1;
+	return one->dlq_offset < other->dlq_offset ? -1 : one->dlq_offset > other->dlq_offset;
+}
+
+void ls_dead_list_sort(struct ls_dead_list *list)
+{
+	if (list->count)
+		qsort(list->letter, list->count, sizeof *list->letter, by_time);
+}
+
+/* The chosen letters of one owner in the order of the topic, so that each record finds its letter by halving. */
 struct each {
-	const struct ls_dead_list *list;
-	struct ls_str owner;
+	const struct ls_dead_letter **letter;
+	size_t count, seen;
 	ls_dead_visit *visit;
 	void *context;
-	size_t at; /* letters of one owner and partition come in the order of their offsets */
 };
+
+static int by_place(const void *a, const void *b)
+{
+	const struct ls_dead_letter *one = *(const struct ls_dead_letter *const *)a;
+	const struct ls_dead_letter *other = *(const struct ls_dead_letter *const *)b;
+
+	if (one->dlq_partition != other->dlq_partition)
+		return one->dlq_partition < other->dlq_partition ? -1 : 1;
+	return one->dlq_offset < other->dlq_offset ? -1 : one->dlq_offset > other->dlq_offset;
+}
 
 static enum ls_class each_one(void *context, const struct ls_message *message, struct ls_error *err)
 {
+	const struct ls_dead_letter place = { .dlq_partition = message->partition, .dlq_offset = message->offset };
+	const struct ls_dead_letter *key = &place, **found;
 	struct each *each = context;
 
-	for (size_t n = 0; n < each->list->count; n++) {
-		size_t i = (each->at + n) % each->list->count;
-		const struct ls_dead_letter *letter = &each->list->letter[i];
+	found = bsearch(&key, each->letter, each->count, sizeof(const struct ls_dead_letter *), by_place);
+	if (!found)
+		return LS_OK;
+	each->seen++;
+	return each->visit(each->context, *found, message, err);
+}
 
-		if (letter->dlq_offset != message->offset || letter->dlq_partition != message->partition ||
-		    !ls_str_equal(letter->owner, each->owner))
-			continue;
-		each->at = i + 1;
-		return letter->chosen ? each->visit(each->context, letter, message, err) : LS_OK;
-	}
-	return LS_OK;
+static void gather(struct each *each, const struct ls_dead_list *list, struct ls_str owner)
+{
+	each->letter = calloc(list->count + 1, sizeof(const struct ls_dead_letter *));
+	if (!each->letter)
+		abort();
+	for (size_t i = 0; i < list->count; i++)
+		if (list->letter[i].chosen && ls_str_equal(list->letter[i].owner, owner))
+			each->letter[each->count++] = &list->letter[i];
+	qsort(each->letter, each->count, sizeof(const struct ls_dead_letter *), by_place);
+}
+
+static enum ls_class read_partition(const struct ls_app *app, const char *topic, struct each *each, size_t first,
+				    size_t end, struct ls_error *err)
+{
+	struct each part = { each->letter + first, end - first, 0, each->visit, each->context };
+	const struct ls_dead_letter *at = part.letter[0];
+	enum ls_class class = read_topic(app, topic, at->dlq_partition, at->dlq_offset, each_one, &part, err);
+
+	if (!class && part.seen != part.count && !ls_stop_is_set(&app->stop))
+		class = ls_fail(
+			err, LS_RETRY, "dlq",
+			"%zu dead letters of topic %s were taken away meanwhile: look again with `lockstep dlq list`",
+			part.count - part.seen, topic);
+	return class;
 }
 
 enum ls_class ls_dead_each(const struct ls_app *app, const char *owner, const struct ls_dead_list *list,
 			   ls_dead_visit *visit, void *context, struct ls_error *err)
 {
-	struct each each = { list, ls_str_of(owner), visit, context, 0 };
+	struct each each = { .visit = visit, .context = context };
 	char topic[LS_TOPIC_NAME];
+	enum ls_class class = LS_OK;
 
-	if (!list->count)
-		return LS_OK;
 	ls_topic_dlq(topic, app->config->prefix, owner);
-	return read_topic(app, topic, each_one, &each, err);
+	gather(&each, list, ls_str_of(owner));
+	for (size_t first = 0, end; !class && first < each.count; first = end) {
+		for (end = first + 1; end < each.count; end++)
+			if (each.letter[end]->dlq_partition != each.letter[first]->dlq_partition)
+				break;
+		class = read_partition(app, topic, &each, first, end, err);
+	}
+	free(each.letter);
+	return class;
 }
