@@ -34,6 +34,20 @@ static bool wanted(const char *name, char *const *names, size_t count)
 	return count == 0;
 }
 
+/* The flag of `run` that leaves this source out, or NULL. */
+static const char *left_out(const struct ls_app *app, const struct ls_source_config *source)
+{
+	switch (source->ops->family) {
+	case LS_FAMILY_CDC:
+		return app->no_cdc ? "--no-cdc" : NULL;
+	case LS_FAMILY_EVENT:
+		return app->no_event_driven ? "--no-event-driven" : NULL;
+	case LS_FAMILY_POLLING:
+		return app->no_polling ? "--no-polling" : NULL;
+	}
+	return NULL;
+}
+
 static enum ls_class start(struct ls_app *app, char *const *names, size_t count, struct ls_crew *crew,
 			   struct ls_error *err)
 {
@@ -43,8 +57,15 @@ static enum ls_class start(struct ls_app *app, char *const *names, size_t count,
 	for (size_t i = 0; !class && i < config->source_count; i++) {
 		struct ls_lane *lane;
 
+		const char *flag = left_out(app, &config->source[i]);
+
 		if (!wanted(config->source[i].name, names, count))
 			continue;
+		if (flag) {
+			LS_LOG(app->log, LS_LOG_INFO, NULL, "source left out", LS_F("source", config->source[i].name),
+			       LS_F("flag", flag));
+			continue;
+		}
 		class = ls_capture_lane_new(app, &config->source[i], &lane, err);
 		if (!class)
 			ls_crew_add(crew, lane);

@@ -22,8 +22,16 @@ struct ls_source_context {
 
 struct ls_source;
 
+/* How a kind learns of changes: run --no-cdc, --no-event-driven and --no-polling leave out one family each. */
+enum ls_family {
+	LS_FAMILY_CDC,     /* reads the system's own log of changes */
+	LS_FAMILY_EVENT,   /* is told: webhooks */
+	LS_FAMILY_POLLING, /* asks from time to time */
+};
+
 struct ls_source_ops {
-	const char *kind;    /* "postgres" */
+	const char *kind; /* "postgres" */
+	enum ls_family family;
 	const char *summary; /* one line for `lockstep options` */
 	const struct ls_option *options;
 	size_t option_count;

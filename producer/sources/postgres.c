@@ -138,6 +138,7 @@ static enum ls_class pgsrc_keepalive(struct ls_source *source, struct ls_error *
 
 const struct ls_source_ops ls_source_postgres = {
 	.kind = "postgres",
+	.family = LS_FAMILY_CDC,
 	.summary = "PostgreSQL 14 to 18 by logical replication, after a snapshot",
 	.options = pgsrc_options,
 	.option_count = PGSRC_OPTION_COUNT,
