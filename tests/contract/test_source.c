@@ -558,6 +558,25 @@ static void a_lost_connection_is_to_be_tried_again(void **state)
 	world_until(world, 1);
 }
 
+/* The server gives a client up that is silent for wal_sender_timeout; a lane that waits for Kafka must not be silent. */
+static void keepalives_hold_the_connection_while_nothing_is_read(void **state)
+{
+	struct world *world = *state;
+	int64_t until;
+	struct ls_error err;
+	char sql[200];
+
+	(void)snprintf(sql, sizeof(sql), "ALTER DATABASE %s SET wal_sender_timeout = '2s'", world->database);
+	world_sql(world, sql);
+	world_open(world);
+	world_settle(world);
+	world_sql(world, "INSERT INTO contacts SELECT g, repeat('x', 2000) FROM generate_series(1, 20000) g");
+	for (until = ls_monotonic_ms() + 5000; ls_monotonic_ms() < until; (void)usleep(200000))
+		world_ok(ls_source_postgres.keepalive(world->src, &err), &err);
+	world->batch_max = 5000;
+	world_until(world, 20000);
+}
+
 static void the_option_table_is_complete(void **state)
 {
 	(void)state;
@@ -708,6 +727,7 @@ int main(void)
 		ON(a_position_that_is_not_one_is_refused, contacts),
 		ON(opening_fails_cleanly, contacts),
 		ON(a_lost_connection_is_to_be_tried_again, contacts),
+		ON(keepalives_hold_the_connection_while_nothing_is_read, contacts),
 		ON(the_option_table_is_complete, contacts),
 		ON(lookup_gives_the_row_as_it_is_now, contacts),
 		ON(check_measures_and_says_the_fix, contacts),
