@@ -72,7 +72,7 @@ class Publisher(Scenario):
         producer.produce(w.topic(), key='1', value=opening + out.getvalue())
         producer.flush(30)
         wait_for(lambda: w.caught_up(), 30, 'the sink to apply it')
-        self.assertEqual(w.destination.sql('select * from contacts'), [(1, 'after', 'kept@example.com', None)])
+        self.assertEqual(w.destination.sql('select id, name, email, score from contacts'), [(1, 'after', 'kept@example.com', None)])
 
     def test_lines_of_json_on_standard_input_are_published(self):
         w = self.receiving()

@@ -45,13 +45,30 @@ class SchemaChange(Scenario):
         w.settle()
         self.assertEqual(w.source.sql('select id, name from contacts order by id'), w.destination.sql('select id, name from contacts order by id'))
 
-    def test_a_change_of_type_travels(self):
+    def test_a_wider_type_travels(self):
         w = self.running()
         for db in (w.destination, w.source):
-            db.sql('alter table contacts alter column old_phone type bigint using null')
-        w.source.sql('update contacts set old_phone = id * 1000000000000')
+            db.sql('alter table contacts add column n int')
+        w.source.sql('update contacts set n = id where id <= 100')
+        w.settle()
+        for db in (w.destination, w.source):
+            db.sql('alter table contacts alter column n type bigint')
+        w.source.sql('update contacts set n = id * 1000000000000')
         w.settle()
         self.assertIsNone(w.same('contacts'))
+        self.assertEqual(w.dead(), [])
+
+    def test_a_type_that_old_events_cannot_be_read_as_stops_capture_with_the_reason(self):
+        w = self.running()
+        w.settle()
+        w.source.sql('alter table contacts alter column old_phone type bigint using null')
+        w.source.sql('update contacts set old_phone = 7')
+        wait_for(lambda: 'old_phone' in self.run_.text() and self.run_.ended(), 30, 'capture to stop and name the column')
+        self.assertNotEqual(self.run_.popen.returncode, 0)
+        self.assertIn('INCOMPATIBLE', self.run_.text())
+        self.assertEqual(w.dead(), [])
+        # Nothing is lost: with the old type back, the changes are published from where it stopped.
+        w.source.sql('alter table contacts alter column old_phone type text')
 
     def test_two_writers_of_one_topic_may_have_different_columns(self):
         w = self.running()

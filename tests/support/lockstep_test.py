@@ -214,7 +214,7 @@ class World:
         """Writes the configuration. `tables`: one entity each, named after the table without its plural s."""
         named = {table: entity or re.sub('s$', '', table.split('.')[-1].strip('"')) for table in tables}
         self.settings = {
-            'kafka': {'bootstrap.servers': self.kafka},
+            'kafka': {'bootstrap.servers': self.kafka, 'session.timeout.ms': 6000},  # the broker's least: a killed member is missed soon
             'topics': {'prefix': self.prefix, 'partitions': partitions, 'replication_factor': 1},
             'state_dir': f'{self.dir}/state',
             'entities': [{'name': name, 'key': list(key)} for name in dict.fromkeys(named.values())],
@@ -257,8 +257,9 @@ class World:
         return process
 
     def listening(self):
-        """True when a slot of the source database is being read: from then on a change is an event of its own."""
-        return self.source.one('select bool_or(active) from pg_replication_slots where database = current_database()')
+        """True when the log is being sent: the slot stands, the snapshot is over, and a change is an event of its own from now on."""
+        return self.source.one("""select count(*) > 0 from pg_replication_slots s join pg_stat_replication r on r.pid = s.active_pid
+            where s.database = current_database() and r.state in ('streaming', 'catchup')""")
 
     @staticmethod
     def get(process, path, timeout=5):
@@ -376,9 +377,9 @@ class World:
         return bool(ends) and all(end == 0 or marks.get((topic, p)) == end for p, end in ends.items())
 
     def captured(self, source='crm'):
-        """True when every slot of the source database has confirmed what was written up to this call."""
+        """A condition: every slot of the source database has confirmed what was written up to this call, past any snapshot."""
         now = self.source.one('select pg_current_wal_lsn()')
-        return lambda: self.source.one(
+        return lambda: self.listening() and self.source.one(
             'select count(*) > 0 and bool_and(confirmed_flush_lsn >= %s::pg_lsn) from pg_replication_slots where database = current_database()', now)
 
     def settle(self, entity='contact', seconds=None, alive=None, tables=('contacts',)):
