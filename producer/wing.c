@@ -1,12 +1,15 @@
 /* The capture wing: a lane per source, and what `check` asks of each source. */
+#include "check_fields.h"
 #include "lane.h"
 #include "transform.h"
 
 #include "config/near.h"
+#include "core/arena.h"
 #include "kafka/topics.h"
 #include "main/app.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Every name must be a source; the nearest one is offered. */
 static enum ls_class known(const struct ls_config *config, char *const *names, size_t count, struct ls_error *err)
@@ -109,6 +112,33 @@ static void check_mappings(const struct ls_source_config *source, struct ls_repo
 				      "correct the mask of this source", "%s", err.text);
 }
 
+/* A table that cannot be asked about is the kind's own finding; one whose key is missing is told here. */
+static void check_fields(const struct ls_source_config *source, const struct ls_source_context *context,
+			 struct ls_report *report)
+{
+	const struct ls_schema **schema = calloc(source->mapping_count + 1, sizeof(const struct ls_schema *));
+	struct ls_arena *arena = ls_arena_new(0);
+	char subject[160];
+
+	if (!schema)
+		abort();
+	snprintf(subject, sizeof(subject), "source %s", source->name);
+	for (size_t i = 0; source->ops->describe && i < source->mapping_count; i++) {
+		struct ls_error err;
+		enum ls_class class =
+			source->ops->describe(source->options, context, &source->mapping[i], arena, &schema[i], &err);
+
+		if (class == LS_RETRY || class == LS_AUTH)
+			break;
+		if (class && strcmp(err.code, "42P01") != 0)
+			ls_report_add(report, LS_CHECK_DATA_INTEGRITY, LS_LEVEL_FAILED, subject,
+				      "correct the entity's key or the fields of this table", "%s", err.text);
+	}
+	ls_check_fields(source->mapping, schema, source->mapping_count, subject, report);
+	ls_arena_free(arena);
+	free(schema);
+}
+
 static void check(struct ls_app *app, struct ls_report *report)
 {
 	const struct ls_config *config = app->config;
@@ -121,10 +151,12 @@ static void check(struct ls_app *app, struct ls_report *report)
 		snprintf(lane, sizeof(lane), "capture/%s", source->name);
 		ls_capture_context(config, source, ls_stats_lane(app->stats, lane), &context);
 		check_mappings(source, report);
+		check_fields(source, &context, report);
 		check_dead_letters(app, source, report);
 		if (source->ops->check)
 			source->ops->check(source->options, &context, report);
 	}
+	ls_check_writers(config, report);
 }
 
 const struct ls_wing ls_wing_capture = { .name = "capture", .start = start, .check = check };

@@ -70,6 +70,12 @@ struct ls_source_ops {
 	enum ls_class (*lookup)(const void *options, const struct ls_source_context *context,
 				const struct ls_mapping *mapping, struct ls_str entity_id, struct ls_arena *arena,
 				struct ls_row *ret_row, struct ls_error *err);
+
+	/* describe reads the fields that an entity of this mapping has now, masks and filters aside: *ret lives in the
+	 * arena. MAY be NULL. LS_FATAL: it cannot be made from what is there, a key field is missing. */
+	enum ls_class (*describe)(const void *options, const struct ls_source_context *context,
+				  const struct ls_mapping *mapping, struct ls_arena *arena,
+				  const struct ls_schema **ret, struct ls_error *err);
 };
 
 /* Each kind embeds this first. */

@@ -150,4 +150,5 @@ const struct ls_source_ops ls_source_postgres = {
 	.close = pgsrc_close,
 	.check = pgsrc_check,
 	.lookup = pgsrc_lookup,
+	.describe = pgsrc_describe,
 };

@@ -96,15 +96,14 @@ static enum ls_class find_oid(PGconn *conn, const char *place, uint32_t *ret, st
 	return LS_OK;
 }
 
-static enum ls_class lookup(PGconn *conn, const struct ls_source_context *context, const struct ls_mapping *mapping,
-			    struct ls_str entity_id, struct ls_arena *arena, struct ls_row *ret_row,
-			    struct ls_error *err)
+/* learn finds the table of one mapping as the catalog shows it now. */
+static enum ls_class learn(PGconn *conn, const struct ls_source_context *context, const struct ls_mapping *mapping,
+			   struct ls_arena *arena, struct pgsrc_relation **ret, struct ls_error *err)
 {
 	struct pgsrc_relations relations = {
 		.memory = arena, .ledger_schema = context->ledger_schema, .mapping = mapping, .mapping_count = 1
 	};
 	struct pgout_message *scratch = calloc(1, sizeof(*scratch));
-	struct pgsrc_relation *relation;
 	uint32_t oid = 0;
 	enum ls_class class;
 
@@ -112,8 +111,18 @@ static enum ls_class lookup(PGconn *conn, const struct ls_source_context *contex
 		abort();
 	class = find_oid(conn, mapping->place, &oid, err);
 	if (!class)
-		class = pgsrc_relation_catalog(&relations, conn, oid, scratch, &relation, err);
+		class = pgsrc_relation_catalog(&relations, conn, oid, scratch, ret, err);
 	free(scratch);
+	return class;
+}
+
+static enum ls_class lookup(PGconn *conn, const struct ls_source_context *context, const struct ls_mapping *mapping,
+			    struct ls_str entity_id, struct ls_arena *arena, struct ls_row *ret_row,
+			    struct ls_error *err)
+{
+	struct pgsrc_relation *relation;
+	enum ls_class class = learn(conn, context, mapping, arena, &relation, err);
+
 	return class ? class : pgsrc_lookup_on(conn, relation, &relation->view[0], entity_id, arena, ret_row, err);
 }
 
@@ -127,6 +136,23 @@ enum ls_class pgsrc_lookup(const void *options, const struct ls_source_context *
 
 	if (!class)
 		class = lookup(conn, context, mapping, entity_id, arena, ret_row, err);
+	ls_pg_close(conn);
+	return class ? ls_fail_in(err, "source \"%s\"", context->name) : LS_OK;
+}
+
+enum ls_class pgsrc_describe(const void *options, const struct ls_source_context *context,
+			     const struct ls_mapping *mapping, struct ls_arena *arena, const struct ls_schema **ret,
+			     struct ls_error *err)
+{
+	const struct pgsrc_options *given = options;
+	struct pgsrc_relation *relation;
+	PGconn *conn = NULL;
+	enum ls_class class = ls_pg_connect(given->url, context->name, false, &conn, err);
+
+	if (!class)
+		class = learn(conn, context, mapping, arena, &relation, err);
+	if (!class)
+		*ret = relation->view[0].schema;
 	ls_pg_close(conn);
 	return class ? ls_fail_in(err, "source \"%s\"", context->name) : LS_OK;
 }

@@ -140,6 +140,9 @@ void pgsrc_check(const void *options, const struct ls_source_context *context, s
 enum ls_class pgsrc_lookup(const void *options, const struct ls_source_context *context,
 			   const struct ls_mapping *mapping, struct ls_str entity_id, struct ls_arena *arena,
 			   struct ls_row *ret_row, struct ls_error *err);
+enum ls_class pgsrc_describe(const void *options, const struct ls_source_context *context,
+			     const struct ls_mapping *mapping, struct ls_arena *arena, const struct ls_schema **ret,
+			     struct ls_error *err);
 enum ls_class pgsrc_lookup_on(PGconn *conn, const struct pgsrc_relation *relation, const struct pgsrc_view *view,
 			      struct ls_str entity_id, struct ls_arena *arena, struct ls_row *ret_row,
 			      struct ls_error *err);
