@@ -67,8 +67,6 @@ class SchemaChange(Scenario):
         self.assertNotEqual(self.run_.popen.returncode, 0)
         self.assertIn('INCOMPATIBLE', self.run_.text())
         self.assertEqual(w.dead(), [])
-        # Nothing is lost: with the old type back, the changes are published from where it stopped.
-        w.source.sql('alter table contacts alter column old_phone type text')
 
     def test_two_writers_of_one_topic_may_have_different_columns(self):
         w = self.running()
