@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { TICK_MS = 1000, NEWS_MS = 5000, DRAIN_MS = 5000, MAX_BATCH_BYTES = 8 << 20, MAX_RECORD_BYTES = 16 << 20 };
+enum { TICK_MS = 1000, NEWS_MS = 5000, DRAIN_MS = 5000, PATIENCE_MS = 2000, MAX_BATCH_BYTES = 8 << 20, MAX_RECORD_BYTES = 16 << 20 };
 
 /* ---- records out ---- */
 
@@ -94,13 +94,27 @@ enum ls_class ls_sink_poll(struct ls_sink_lane *lane, int timeout_ms, struct ls_
 	return class;
 }
 
+/* patience: while Kafka is away the lane waits for ever, but a stop only for a moment. */
+static enum ls_class patience(const struct ls_sink_lane *lane, int64_t since_ms, struct ls_error *err)
+{
+	if (!ls_stop_is_set(&lane->base.app->stop) || ls_monotonic_ms() - since_ms < PATIENCE_MS)
+		return LS_OK;
+	return ls_fail(err, LS_RETRY, "produce",
+		       "destination %s: stopped while Kafka did not take records of version state or dead letters",
+		       lane->config->name);
+}
+
 enum ls_class ls_sink_settle(struct ls_sink_lane *lane, struct ls_receipt *receipt, struct ls_error *err)
 {
+	int64_t since_ms = ls_monotonic_ms();
+
 	while (receipt->acked < receipt->sent) {
 		enum ls_class class;
 
 		ls_producer_poll(lane->producer, 20);
 		class = ls_sink_poll(lane, 0, err);
+		if (!class)
+			class = patience(lane, since_ms, err);
 		if (class)
 			return class;
 	}
@@ -111,6 +125,8 @@ enum ls_class ls_sink_send(struct ls_sink_lane *lane, const char *topic, int32_t
 			   struct ls_str value, const struct ls_header *header, size_t header_count,
 			   struct ls_receipt *receipt, struct ls_error *err)
 {
+	int64_t since_ms = ls_monotonic_ms();
+
 	for (;;) {
 		enum ls_class class = ls_producer_send(lane->producer, topic, partition, key, value, header,
 						       header_count, receipt, err);
@@ -121,6 +137,8 @@ enum ls_class ls_sink_send(struct ls_sink_lane *lane, const char *topic, int32_t
 			return class;
 		ls_producer_poll(lane->producer, 10);
 		class = delivery_error(lane, err);
+		if (!class)
+			class = patience(lane, since_ms, err);
 		if (class)
 			return class;
 	}
