@@ -8,7 +8,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { TICK_MS = 1000, NEWS_MS = 5000, DRAIN_MS = 5000, PATIENCE_MS = 2000, MAX_BATCH_BYTES = 8 << 20, MAX_RECORD_BYTES = 16 << 20 };
+enum {
+	TICK_MS = 1000,
+	NEWS_MS = 5000,
+	DRAIN_MS = 5000,
+	PATIENCE_MS = 2000,
+	MAX_BATCH_BYTES = 8 << 20,
+	MAX_RECORD_BYTES = 16 << 20
+};
 
 /* ---- records out ---- */
 
@@ -199,6 +206,15 @@ static enum ls_class work(struct ls_sink_lane *lane, struct ls_part *part, size_
 	return class;
 }
 
+/* folded: the state of a partition is whole only when both of its logs are folded up to their marks. */
+static bool folded(const struct ls_sink_lane *lane, const struct ls_unit *unit)
+{
+	for (size_t i = 0; i < lane->part_count; i++)
+		if (lane->part[i].unit == unit && lane->part[i].phase != LS_PART_RUN)
+			return false;
+	return true;
+}
+
 static enum ls_class step(struct ls_sink_lane *lane, struct ls_part *part, size_t *ret_count, struct ls_error *err)
 {
 	enum ls_class class = LS_OK;
@@ -210,6 +226,9 @@ static enum ls_class step(struct ls_sink_lane *lane, struct ls_part *part, size_
 		part->phase = LS_PART_FOLD;
 	if (part->phase == LS_PART_FOLD)
 		return ls_part_fold(lane, part, err);
+	*ret_count = 0;
+	if (!folded(lane, part->unit))
+		return LS_OK;
 	*ret_count = ls_partition_fetch(part->queue, 0, lane->message, (size_t)lane->config->batch_size);
 	if (*ret_count)
 		class = work(lane, part, *ret_count, err);

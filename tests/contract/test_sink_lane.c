@@ -392,7 +392,7 @@ static void the_priority_topic_waits_until_what_was_applied_is_folded(void **sta
 	struct sink_world *w = *state;
 
 	w->destination.batch_size = 10;
-	for (int i = 0; i < 4000; i++) /* much to fold before it */
+	for (int i = 0; i < 30000; i++) /* much to fold before it */
 		world_say(w, (struct say){ .id = ls_arena_printf(w->arena, "filler %d", i % 50).ptr,
 					   .name = "filler",
 					   .event_id = "filler",
@@ -440,7 +440,7 @@ static void winners_are_applied_again_when_the_destination_lost_its_last_commits
 	for (int i = 30; i < 90; i++)
 		assert_row(w, ls_arena_printf(w->arena, "%d", i).ptr, ls_arena_printf(w->arena, "won3 %d", i).ptr);
 	assert_row(w, "7", "name 7");
-	assert_in_range(w->lane[0].restarts, 0, 1);
+	assert_int_equal(w->lane[0].restarts, 0);
 }
 
 struct state_seen {
