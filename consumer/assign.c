@@ -6,6 +6,8 @@
 
 #include <stdlib.h>
 
+enum { MAX_CLAIMS = 10000 };
+
 static const struct ls_sink_entity *entity_of(const struct ls_sink_lane *lane, const char *topic, int *ret_log)
 {
 	for (size_t i = 0; i < lane->entity_count; i++)
@@ -42,6 +44,20 @@ static enum ls_class claim_all(struct ls_sink_lane *lane, const struct ls_assign
 	return count ? lane->dst->ops->claim(lane->dst, mark, count, err) : LS_OK;
 }
 
+/* catch_up: a destination that lost its last commits lost the last claims with them, and its owner epochs lie behind what
+ * the local copy was written under. Claiming goes on until they are past it. */
+static enum ls_class catch_up(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err)
+{
+	struct ls_unit *unit = part->unit;
+	enum ls_class class = LS_OK;
+
+	for (int i = 0; !class && i < MAX_CLAIMS && part->mark.owner_epoch < unit->meta.owner_epoch; i++)
+		class = lane->dst->ops->claim(lane->dst, &part->mark, 1, err);
+	if (part->mark.owner_epoch > unit->owner_epoch)
+		unit->owner_epoch = part->mark.owner_epoch;
+	return class;
+}
+
 static enum ls_class take(struct ls_sink_lane *lane, const struct ls_assigned *assigned, const struct ls_mark *mark,
 			  struct ls_error *err)
 {
@@ -59,10 +75,8 @@ static enum ls_class take(struct ls_sink_lane *lane, const struct ls_assigned *a
 	if (class)
 		return class;
 	part->unit->users++;
-	if (mark->owner_epoch > part->unit->owner_epoch)
-		part->unit->owner_epoch = mark->owner_epoch;
 	lane->part_count++;
-	return LS_OK;
+	return catch_up(lane, part, err);
 }
 
 enum ls_class ls_sink_assign(struct ls_sink_lane *lane, struct ls_assigned *assigned, size_t count,
@@ -81,8 +95,8 @@ enum ls_class ls_sink_assign(struct ls_sink_lane *lane, struct ls_assigned *assi
 	if (!lane->part || !lane->unit)
 		abort();
 	for (size_t i = 0; !class && i < count; i++) {
-		assigned[i].offset = mark[i].next_offset;
 		class = take(lane, &assigned[i], &mark[i], err);
+		assigned[i].offset = class ? -1 : lane->part[i].mark.next_offset;
 	}
 	free(mark);
 	if (!class)
