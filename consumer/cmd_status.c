@@ -7,70 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char *text_of(const json_t *object, const char *name)
-{
-	const char *text = json_string_value(json_object_get(object, name));
-
-	return text ? text : "";
-}
-
-static long long number_of(const json_t *object, const char *name)
-{
-	return (long long)json_integer_value(json_object_get(object, name));
-}
-
-static void print_partitions(const json_t *destination)
-{
-	size_t i;
-	json_t *part;
-
-	printf("  %-44s %5s %12s %12s %10s %9s\n", "topic", "part", "next", "end", "lag", "lag s");
-	json_array_foreach(json_object_get(destination, "partitions"), i, part)
-	{
-		if (!number_of(part, "end_offset"))
-			continue;
-		printf("  %-44s %5lld %12lld %12lld %10lld %9.1f\n", text_of(part, "topic"),
-		       number_of(part, "partition"), number_of(part, "next_offset"), number_of(part, "end_offset"),
-		       number_of(part, "lag_events"), json_real_value(json_object_get(part, "lag_seconds")));
-	}
-}
-
-static void print_destination(const json_t *destination)
-{
-	const char *error = text_of(destination, "error"), *reason = text_of(destination, "last_dead_reason");
-
-	printf("destination %s (%s)\n", text_of(destination, "name"), text_of(destination, "type"));
-	if (*error) {
-		printf("  not known: %s\n", error);
-		return;
-	}
-	print_partitions(destination);
-	printf("  lag %lld events, dead letters %lld%s%s\n", number_of(destination, "lag_events"),
-	       number_of(destination, "dead"), *reason ? ", the last: " : "", reason);
-}
-
-static void print_lanes(const json_t *live)
-{
-	size_t i;
-	json_t *lane;
-
-	if (!live) {
-		printf("\nno process answers at http.listen: rates and last errors are not known\n");
-		return;
-	}
-	printf("\n%-28s %4s %12s %12s %10s %10s %8s %8s  %s\n", "lane", "up", "events", "applied", "stale", "duplicate",
-	       "dead", "retries", "last error");
-	json_array_foreach(json_object_get(live, "lanes"), i, lane)
-	{
-		long long done = number_of(lane, "applied") + number_of(lane, "published");
-
-		printf("%-28s %4s %12lld %12lld %10lld %10lld %8lld %8lld  %s\n", text_of(lane, "lane"),
-		       number_of(lane, "up") ? "yes" : "no", number_of(lane, "events"), done, number_of(lane, "stale"),
-		       number_of(lane, "duplicate"), number_of(lane, "dead"), number_of(lane, "retries"),
-		       text_of(lane, "last_error"));
-	}
-}
-
 static void print_json(json_t *root)
 {
 	json_dumpf(root, stdout, JSON_INDENT(2));
@@ -79,52 +15,16 @@ static void print_json(json_t *root)
 
 static enum ls_exit show_all(struct ls_app *app, bool json)
 {
-	json_t *destinations = NULL, *live, *root;
-	struct ls_error err;
-	size_t i;
-	json_t *destination;
+	json_t *kafka = ls_status_kafka(app), *live = ls_status_lanes(app), *root;
 
-	if (ls_status_destinations(app, &destinations, &err))
-		return ls_app_fail(app, &err);
-	live = ls_status_lanes(app);
-	root = json_pack("{s:o, s:o}", "destinations", destinations, "live", live ? live : json_null());
-	if (json) {
+	root = json_pack("{s:o, s:o, s:o, s:o}", "kafka", kafka, "sources", ls_status_sources(app, live),
+			 "destinations", ls_status_destinations(app, live), "live", live ? live : json_null());
+	if (json)
 		print_json(root);
-	} else {
-		json_array_foreach(destinations, i, destination) print_destination(destination);
-		print_lanes(live);
-	}
+	else
+		ls_status_print(root, stdout);
 	json_decref(root);
-	return LS_EXIT_DONE;
-}
-
-static void print_entity(const json_t *root)
-{
-	static const char *const side[] = { "sources", "destinations" };
-	const json_t *cdc = json_object_get(root, "cdc");
-
-	printf("%s %s\n", text_of(root, "entity_type"), text_of(root, "entity_id"));
-	for (size_t s = 0; s < 2; s++) {
-		const char *name;
-		json_t *system;
-
-		json_object_foreach(json_object_get(cdc, side[s]), name, system)
-		{
-			char *row = json_dumps(json_object_get(system, "row"), JSON_COMPACT | JSON_ENCODE_ANY);
-
-			printf("  %-12s %-16s %s", s ? "destination" : "source", name,
-			       *text_of(system, "error")                        ? text_of(system, "error")
-			       : json_is_true(json_object_get(system, "found")) ? row
-										: "not there");
-			if (json_object_get(system, "version"))
-				printf("\n%32sversion %lld of %s, %s, event %s%s", "", number_of(system, "version"),
-				       text_of(system, "source"), text_of(system, "timestamp"),
-				       text_of(system, "event_id"),
-				       json_is_true(json_object_get(system, "deleted")) ? ", deleted" : "");
-			printf("\n");
-			free(row);
-		}
-	}
+	return app->kafka_away ? LS_EXIT_UNREACHABLE : LS_EXIT_DONE;
 }
 
 static enum ls_exit show_entity(struct ls_app *app, const char *entity, const char *id, bool json)
@@ -132,12 +32,13 @@ static enum ls_exit show_entity(struct ls_app *app, const char *entity, const ch
 	json_t *root = NULL;
 	struct ls_error err;
 
+	json_decref(ls_status_kafka(app));
 	if (ls_status_entity(app, entity, id, &root, &err))
 		return ls_app_fail(app, &err);
 	if (json)
 		print_json(root);
 	else
-		print_entity(root);
+		ls_status_print_entity(root, stdout);
 	json_decref(root);
 	return LS_EXIT_DONE;
 }
@@ -163,11 +64,18 @@ static enum ls_exit run(struct ls_app *app, int argc, char **argv)
 
 const struct ls_command ls_command_status = {
 	.name = "status",
-	.arguments = "[ENTITY ID]",
-	.summary = "how far each destination is; or where one entity stands in each system",
-	.help = "  --json   for machines\n"
-		"Lag is counted from the destination's own marks to the ends of the topics. Rates and last errors come "
-		"from\n"
-		"the running process when http.listen is configured.\n",
+	.arguments = "[ENTITY ID] [--json]",
+	.summary = "how far each source and destination is; or where one entity stands in each system",
+	.help = "  --json   for machines; what is not known is null\n"
+		"\n"
+		"Lag is counted from the destination's own marks to the ends of the topics, dead letters from their "
+		"topic:\n"
+		"both are known without a running process. What was applied and rejected, and the last errors, come "
+		"from "
+		"the\n"
+		"process that answers at http.listen, since its start; without one they are unknown.\n"
+		"With ENTITY ID: {entity_id, entity_type, cdc, polling}, the row in every system and the version it "
+		"was\n"
+		"decided by. A system that does not answer says so and hides no other; exit 5 when Kafka is the one.\n",
 	.run = run,
 };

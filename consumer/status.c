@@ -3,35 +3,23 @@
 
 #include "core/arena.h"
 #include "dlq.h"
-#include "http/client.h"
+#include "dlq_print.h"
 #include "kafka/topics.h"
 #include "main/app.h"
 
 #include <stdio.h>
 
-json_t *ls_status_lanes(const struct ls_app *app)
-{
-	struct ls_http_client *client = NULL;
-	struct ls_http_response response;
-	struct ls_error err;
-	json_t *root = NULL;
-	char url[300], bearer[600];
-	const char *const header[] = { bearer, NULL };
+enum { PATIENCE_MS = 4000 };
 
-	if (!app->config->http_listen)
-		return NULL;
-	snprintf(url, sizeof url, "http://%s/api/v1/status", app->config->http_listen);
-	snprintf(bearer, sizeof bearer, "Authorization: Bearer %s",
-		 app->config->http_token ? app->config->http_token : "none");
-	if (ls_http_client_open(2000, 4 << 20, &client, &err))
-		return NULL;
-	if (!ls_http_do(client, "GET", url, header, (struct ls_str){ "", 0 }, &response, &err)) {
-		if (response.status == 200)
-			root = json_loadb(response.body.ptr, response.body.len, 0, NULL);
-		ls_http_response_release(&response);
-	}
-	ls_http_client_close(client);
-	return root;
+json_t *ls_status_kafka(struct ls_app *app)
+{
+	struct ls_error err;
+	int brokers = 0;
+
+	app->kafka_away = ls_kafka_reach(&app->config->kafka, PATIENCE_MS, &brokers, &err) != LS_OK;
+	if (app->kafka_away)
+		return json_pack("{s:n, s:s}", "brokers", "error", err.text);
+	return json_pack("{s:i, s:n}", "brokers", brokers, "error");
 }
 
 /* age_of returns how long ago the message at this offset was written, in microseconds, or -1. */
@@ -141,18 +129,45 @@ static enum ls_class dead_count(const struct ls_app *app, const char *name, json
 	ls_dead_list_init(&list);
 	class = ls_dead_list_read(app, name, &list, err);
 	if (!class) {
+		ls_dead_list_sort(&list);
 		json_object_set_new(into, "dead", json_integer((json_int_t)list.count));
 		json_object_set_new(into, "last_dead_reason",
-				    list.count ? json_stringn(list.letter[list.count - 1].reason.ptr,
-							      list.letter[list.count - 1].reason.len)
-					       : json_null());
+				    list.count ? ls_dead_text(list.letter[list.count - 1].reason) : json_null());
 	}
 	ls_dead_list_release(&list);
 	return class;
 }
 
-static enum ls_class destination_json(const struct ls_app *app, const struct ls_destination_config *destination,
-				      struct ls_admin *admin, json_t *into, struct ls_error *err)
+/* What only the running process knows. */
+static void add_counted(json_t *into, const char *name, const json_t *live)
+{
+	static const char *const pair[][2] = { { "applied", "applied" },      { "rejected", "stale" },
+					       { "duplicates", "duplicate" }, { "dead_this_run", "dead" },
+					       { "retries", "retries" },      { "lanes_up", "up" } };
+
+	for (size_t i = 0; i < sizeof pair / sizeof *pair; i++)
+		json_object_set_new(into, pair[i][0], ls_status_total(live, "sink", name, pair[i][1]));
+	json_object_set_new(into, "last_error", ls_status_last_error(live, "sink", name));
+}
+
+/* The largest lag in seconds of all partitions. */
+static double most_seconds(const json_t *partitions)
+{
+	double most = 0;
+	json_t *part;
+	size_t i;
+
+	json_array_foreach(partitions, i, part)
+	{
+		double seconds = json_real_value(json_object_get(part, "lag_seconds"));
+
+		most = seconds > most ? seconds : most;
+	}
+	return most;
+}
+
+static enum ls_class add_lag(const struct ls_app *app, const struct ls_destination_config *destination,
+			     struct ls_admin *admin, json_t *into, struct ls_error *err)
 {
 	struct ls_destination_context context = context_of(app, destination);
 	struct ls_arena *arena = ls_arena_new(0);
@@ -164,33 +179,45 @@ static enum ls_class destination_json(const struct ls_app *app, const struct ls_
 
 	if (!class)
 		class = entities_json(app, destination, admin, mark, count, partitions, &lag, err);
-	json_object_set_new(into, "name", json_string(destination->name));
-	json_object_set_new(into, "type", json_string(destination->ops->kind));
-	json_object_set_new(into, "lag_events", json_integer((json_int_t)lag));
+	json_object_set_new(into, "lag_events", class ? json_null() : json_integer((json_int_t)lag));
+	json_object_set_new(into, "lag_seconds", class ? json_null() : json_real(most_seconds(partitions)));
 	json_object_set_new(into, "partitions", partitions);
 	ls_arena_free(arena);
-	return class ? class : dead_count(app, destination->name, into, err);
+	return class;
 }
 
-enum ls_class ls_status_destinations(const struct ls_app *app, json_t **ret, struct ls_error *err)
+/* Dead letters are in Kafka: they are counted also where the destination does not answer. */
+static json_t *destination_json(const struct ls_app *app, const struct ls_destination_config *destination,
+				struct ls_admin *admin, const json_t *live)
+{
+	json_t *object = json_pack("{s:s, s:s, s:n, s:n, s:[], s:n, s:n, s:n}", "name", destination->name, "type",
+				   destination->ops->kind, "lag_events", "lag_seconds", "partitions", "dead",
+				   "last_dead_reason", "error");
+	struct ls_error err;
+
+	add_counted(object, destination->name, live);
+	if (!admin) {
+		json_object_set_new(object, "error",
+				    json_string("Kafka does not answer: lag and dead letters are not known"));
+		return object;
+	}
+	if (add_lag(app, destination, admin, object, &err))
+		json_object_set_new(object, "error", json_string(err.text));
+	if (dead_count(app, destination->name, object, &err) && json_is_null(json_object_get(object, "error")))
+		json_object_set_new(object, "error", json_string(err.text));
+	return object;
+}
+
+json_t *ls_status_destinations(const struct ls_app *app, const json_t *live)
 {
 	struct ls_admin *admin = NULL;
 	json_t *array = json_array();
-	enum ls_class class = ls_admin_open(&app->config->kafka, &admin, err);
+	struct ls_error err;
 
-	for (size_t i = 0; !class && i < app->config->destination_count; i++) {
-		json_t *object = json_object();
-		struct ls_error why;
-
-		/* One destination that does not answer does not hide the others. */
-		if (destination_json(app, &app->config->destination[i], admin, object, &why))
-			json_object_set_new(object, "error", json_string(why.text));
-		json_array_append_new(array, object);
-	}
+	if (!app->kafka_away && ls_admin_open(&app->config->kafka, &admin, &err))
+		admin = NULL;
+	for (size_t i = 0; i < app->config->destination_count; i++)
+		json_array_append_new(array, destination_json(app, &app->config->destination[i], admin, live));
 	ls_admin_close(admin);
-	if (class)
-		json_decref(array);
-	else
-		*ret = array;
-	return class;
+	return array;
 }

@@ -124,7 +124,9 @@ static enum ls_class state_json(const struct ls_app *app, const char *entity, co
 
 /* ---- the two sides ---- */
 
-static void add_sources(struct ls_app *app, const char *entity, struct ls_str id, struct ls_arena *arena, json_t *into)
+/* polled: only sources that are polled; else only the others. */
+static void add_sources(struct ls_app *app, const char *entity, struct ls_str id, bool polled, struct ls_arena *arena,
+			json_t *into)
 {
 	const struct ls_config *config = app->config;
 
@@ -145,18 +147,20 @@ static void add_sources(struct ls_app *app, const char *entity, struct ls_str id
 			struct ls_error err;
 			enum ls_class class;
 
-			if (strcmp(source->mapping[m].entity, entity) != 0 || !source->ops->lookup)
+			if (strcmp(source->mapping[m].entity, entity) != 0 || !source->ops->lookup ||
+			    polled != (source->ops->family == LS_FAMILY_POLLING))
 				continue;
 			class = source->ops->lookup(source->options, &context, &source->mapping[m], id, arena, &row,
 						    &err);
-			json_object_set_new(into, source->name, found_json(class, &row, &err));
+			/* One entity may be kept in several tables of a source: the one that has it is shown. */
+			if (!json_is_true(json_object_get(json_object_get(into, source->name), "found")))
+				json_object_set_new(into, source->name, found_json(class, &row, &err));
 		}
 	}
 }
 
-static enum ls_class add_destination(struct ls_app *app, const struct ls_destination_config *destination,
-				     const struct ls_mapping *mapping, struct ls_str id, struct ls_arena *arena,
-				     json_t *into, struct ls_error *err)
+static void add_destination(struct ls_app *app, const struct ls_destination_config *destination,
+			    const struct ls_mapping *mapping, struct ls_str id, struct ls_arena *arena, json_t *into)
 {
 	struct ls_destination_context context = {
 		.name = destination->name,
@@ -167,40 +171,51 @@ static enum ls_class add_destination(struct ls_app *app, const struct ls_destina
 		.stats = ls_stats_lane(app->stats, "status"),
 	};
 	struct ls_row row = { NULL, NULL };
-	struct ls_error why;
+	struct ls_error err;
 	json_t *object;
 	enum ls_class class;
 
 	if (!destination->ops->lookup)
-		return LS_OK;
-	class = destination->ops->lookup(destination->options, &context, mapping, id, arena, &row, &why);
-	object = found_json(class, &row, &why);
+		return;
+	class = destination->ops->lookup(destination->options, &context, mapping, id, arena, &row, &err);
+	object = found_json(class, &row, &err);
 	json_object_set_new(into, destination->name, object);
-	return state_json(app, mapping->entity, destination->name, id, arena, object, err);
+	if (app->kafka_away)
+		json_object_set_new(object, "version_error", json_string("Kafka does not answer"));
+	else if (state_json(app, mapping->entity, destination->name, id, arena, object, &err))
+		json_object_set_new(object, "version_error", json_string(err.text));
+}
+
+static void add_destinations(struct ls_app *app, const char *entity, struct ls_str id, struct ls_arena *arena,
+			     json_t *into)
+{
+	const struct ls_config *config = app->config;
+
+	for (size_t i = 0; i < config->destination_count; i++)
+		for (size_t m = 0; m < config->destination[i].mapping_count; m++)
+			if (strcmp(config->destination[i].mapping[m].entity, entity) == 0)
+				add_destination(app, &config->destination[i], &config->destination[i].mapping[m], id,
+						arena, into);
 }
 
 enum ls_class ls_status_entity(struct ls_app *app, const char *entity, const char *id, json_t **ret,
 			       struct ls_error *err)
 {
-	const struct ls_config *config = app->config;
-	json_t *sources = json_object(), *destinations = json_object();
-	struct ls_arena *arena = ls_arena_new(0);
-	enum ls_class class = LS_OK;
+	json_t *sources = json_object(), *destinations = json_object(), *polled = json_object();
+	struct ls_arena *arena;
 
-	if (!ls_config_entity(config, entity))
-		class = ls_fail(err, LS_FATAL, "config", "there is no entity \"%s\" in %s", entity, config->file);
-	else
-		add_sources(app, entity, ls_str_of(id), arena, sources);
-	for (size_t i = 0; !class && i < config->destination_count; i++)
-		for (size_t m = 0; !class && m < config->destination[i].mapping_count; m++)
-			if (strcmp(config->destination[i].mapping[m].entity, entity) == 0)
-				class = add_destination(app, &config->destination[i],
-							&config->destination[i].mapping[m], ls_str_of(id), arena,
-							destinations, err);
-	*ret = json_pack("{s:s, s:s, s:{s:o, s:o}, s:{}}", "entity_id", id, "entity_type", entity, "cdc", "sources",
-			 sources, "destinations", destinations, "polling");
+	if (!ls_config_entity(app->config, entity)) {
+		json_decref(sources);
+		json_decref(destinations);
+		json_decref(polled);
+		return ls_fail(err, LS_FATAL, "config", "there is no entity \"%s\" in %s", entity, app->config->file);
+	}
+	arena = ls_arena_new(0);
+	add_sources(app, entity, ls_str_of(id), false, arena, sources);
+	add_sources(app, entity, ls_str_of(id), true, arena, polled);
+	add_destinations(app, entity, ls_str_of(id), arena, destinations);
 	ls_arena_free(arena);
-	if (class)
-		json_decref(*ret);
-	return class;
+	*ret = json_pack("{s:s, s:s, s:{s:o, s:o}, s:{s:o}}", "entity_id", id, "entity_type", entity, "cdc", "sources",
+			 sources, "destinations", destinations, "polling", "sources", polled);
+	return *ret ? LS_OK : ls_fail(err, LS_FATAL, "utf8", "the entity id is not UTF-8");
 }
