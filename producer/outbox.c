@@ -9,6 +9,7 @@
 #include "kafka/topics.h"
 #include "main/app.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -221,7 +222,7 @@ static enum ls_class queue(struct ls_outbox *outbox, struct ticket *ticket, stru
 enum ls_class ls_outbox_send(struct ls_outbox *outbox, size_t line, const struct ls_event *event, bool priority,
 			     struct ls_error *err)
 {
-	const struct target *target;
+	const struct target *target = NULL;
 	struct ticket *ticket = NULL;
 	enum ls_class class = target_of(outbox, event, priority, &target, err);
 
@@ -232,6 +233,7 @@ enum ls_class ls_outbox_send(struct ls_outbox *outbox, size_t line, const struct
 		class = wait_for_ticket(outbox, &ticket, err);
 	if (class)
 		return class;
+	assert(target && ticket);
 	ticket->line = line;
 	ticket->topic = target->topic;
 	ticket->partition = ls_kafka_partition_of(event->entity_id, target->partitions);

@@ -24,7 +24,7 @@ struct ls_position {
 void ls_position_print(const struct ls_position *record, struct ls_buf *out);
 
 /* ls_position_parse reads a value; texts in arena. LS_FATAL: it is not such a record; says what is wrong. */
-enum ls_class ls_position_parse(struct ls_str json, struct ls_arena *arena, struct ls_position *ret,
+enum ls_class ls_position_parse(struct ls_str text, struct ls_arena *arena, struct ls_position *ret,
 				struct ls_error *err);
 
 /* ls_positions_load reads the whole topic and keeps the newest record of `source`. A tombstone forgets what was before.

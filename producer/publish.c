@@ -80,7 +80,7 @@ static enum ls_class bury(struct ls_capture_lane *lane, size_t slot, const struc
 		{ LS_STR("lockstep.key"), event->entity_id },        { LS_STR("lockstep.event_id"), event->event_id },
 		{ LS_STR("lockstep.time"), ls_str_of(time) },        { LS_STR("lockstep.side"), LS_STR("capture") },
 	};
-	struct ls_str dead_key = { key, 0 }, empty = { "", 0 };
+	struct ls_str dead_key, empty = { "", 0 };
 	enum ls_class class;
 
 	snprintf(time, sizeof(time), "%lld", (long long)ls_now_us());

@@ -109,16 +109,14 @@ static enum ls_class check_print(struct ls_str json, uint64_t id, struct ls_erro
 static struct writer *writer_new(struct ls_decoder *decoder, bool by_id, uint64_t id, struct ls_str json)
 {
 	struct writer *writer = calloc(1, sizeof(*writer));
-	enum ls_class class = LS_OK;
 
 	if (!writer)
 		abort();
 	writer->by_id = by_id;
 	writer->id = id;
-	if (!by_id)
-		class = check_print(json, id, &writer->error);
-	if (!class)
-		class = ls_reader_new(json, &writer->reader, &writer->error);
+	/* Without a reader, `error` says why. */
+	if (by_id || !check_print(json, id, &writer->error))
+		(void)ls_reader_new(json, &writer->reader, &writer->error);
 	writer->key[0] = by_id;
 	memcpy(writer->key + 1, &id, 8);
 	ls_map_at(&decoder->writers, (struct ls_str){ writer->key, 9 })->value = writer;
@@ -156,8 +154,8 @@ enum ls_class ls_decode(struct ls_decoder *decoder, struct ls_str bytes, int64_t
 			struct ls_event *ret, struct ls_error *err)
 {
 	struct ls_walk walk = { .arena = arena, .scratch = &decoder->scratch, .err = err };
-	struct writer *writer;
-	struct ls_str datum;
+	struct writer *writer = NULL;
+	struct ls_str datum = { NULL, 0 };
 	enum ls_class class;
 	uint64_t id = 0;
 	bool by_id = false;

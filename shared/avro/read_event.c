@@ -3,6 +3,8 @@
 
 #include "core/arena.h"
 
+#include <assert.h>
+
 enum { METADATA_MAX = 4096 };
 
 struct reading {
@@ -29,7 +31,7 @@ static bool text_field(struct reading *r, const struct ls_avro_node *type, struc
 
 static bool change_field(struct reading *r, const struct ls_avro_node *type)
 {
-	struct ls_str name;
+	struct ls_str name = { NULL, 0 };
 
 	if (!text_field(r, type, &name))
 		return false;
@@ -207,7 +209,7 @@ static void terminate(struct ls_str text, const uint8_t *start, const uint8_t *e
 {
 	const uint8_t *at = (const uint8_t *)text.ptr;
 
-	if (at >= start && at <= end)
+	if (at && at >= start && at <= end)
 		((char *)text.ptr)[text.len] = 0;
 }
 
@@ -289,6 +291,7 @@ static bool name_rows(struct reading *r)
 			return false;
 		entity = r->reader->entity;
 	}
+	assert(entity);
 	if (r->event.before.schema)
 		r->event.before.schema = entity->before;
 	if (r->event.after.schema)

@@ -204,7 +204,7 @@ static void print_up(char *text, size_t size, int precision, double value)
 
 size_t ls_print_double(char *out, double value)
 {
-	char text[40], digit[20];
+	char text[40], digit[20] = "0";
 	double positive = fabs(value);
 	int exponent, count;
 
@@ -229,7 +229,7 @@ size_t ls_print_double(char *out, double value)
 
 size_t ls_print_float(char *out, float value)
 {
-	char text[40], digit[20];
+	char text[40], digit[20] = "0";
 	float positive = fabsf(value);
 	int exponent, count;
 

@@ -101,7 +101,7 @@ enum ls_class ls_consumer_assign(struct ls_consumer *consumer, struct ls_assigne
 void ls_consumer_revoke(struct ls_consumer *consumer); /* gives everything back; queues are gone */
 
 /* ls_partition_fetch takes up to max messages that are already here or come within timeout_ms; each is to be freed. */
-size_t ls_partition_fetch(struct ls_partition *queue, int timeout_ms, struct ls_message *out, size_t max);
+size_t ls_partition_fetch(struct ls_partition *partition, int timeout_ms, struct ls_message *out, size_t max);
 
 /* ls_consumer_wait sleeps until any assigned queue or the consumer itself has something, or timeout_ms (at most 50). */
 void ls_consumer_wait(struct ls_consumer *consumer, int timeout_ms);

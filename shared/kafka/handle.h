@@ -31,7 +31,7 @@ struct ls_kafka_setting {
  * prepare  may be NULL; sets callbacks on the configuration
  * LS_FATAL: a property is wrong, or contradicts a fixed setting. */
 enum ls_class ls_kafka_handle_open(struct ls_kafka_handle *handle, void *owner, rd_kafka_type_t type,
-				   const struct ls_kafka_conf *conf, const struct ls_kafka_setting *setting,
+				   const struct ls_kafka_conf *user, const struct ls_kafka_setting *setting,
 				   void (*prepare)(rd_kafka_conf_t *conf), struct ls_error *err);
 void ls_kafka_handle_close(struct ls_kafka_handle *handle, int flags); /* flags of rd_kafka_destroy_flags */
 

@@ -176,7 +176,7 @@ static enum ls_class find(struct ls_schema_store *base, bool by_id, uint64_t id,
 		class = ls_fail(err, LS_POISON, "schema",
 				"topic \"%s\" has no schema with key %s: publish the writer's schema there, then retry",
 				store->topic, key);
-	if (!class && !(*ret_json = strdup(entry->json)))
+	if (entry && !(*ret_json = strdup(entry->json)))
 		abort();
 	pthread_mutex_unlock(&store->lock);
 	return class;

@@ -35,7 +35,7 @@ enum mutant {
 
 struct entry {
 	struct ls_event event;
-	char id[8];
+	char id[24];
 	size_t key;
 };
 
