@@ -43,7 +43,7 @@ static bool parse_flags(int argc, char **argv, struct dlq_flags *ret)
 
 	*ret = (struct dlq_flags){ .limit = 100 };
 	optind = 0;
-	while ((c = getopt_long(argc, argv, "+", longs, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1)
 		switch (c) {
 		case 'd':
 			ret->destination = optarg;
