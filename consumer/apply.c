@@ -95,7 +95,8 @@ static enum ls_class wait_out(struct ls_sink_lane *lane, const struct ls_error *
 			return class;
 		if (ls_stop_is_set(&lane->base.app->stop))
 			return ls_fail(err, LS_RETRY, "stop",
-				       "destination %s: stopped while it waited to try a batch again", lane->config->name);
+				       "destination %s: stopped while it waited to try a batch again",
+				       lane->config->name);
 	}
 	return LS_OK;
 }
