@@ -27,7 +27,10 @@ static bool ask(struct checking *checking, const char *sql, int count, const cha
 
 	if (ls_pg_params(checking->conn, sql, count, value, ret, &err) == LS_OK)
 		return true;
-	NOTE(checking, LS_LEVEL_FAILED, "see the message", "%s", err.text);
+	NOTE(checking, LS_LEVEL_FAILED,
+	     strcmp(err.code, "42703") == 0 ? "correct the entity's key or the fields of this table"
+					    : "see the message",
+	     "%s", err.text);
 	return false;
 }
 
@@ -139,21 +142,27 @@ static void check_skew(struct checking *checking)
 		     (long long)skew / 1000);
 }
 
+/* Managed services do not give the attribute: there membership in a role of theirs stands for it. */
 static void check_role(struct checking *checking)
 {
 	LS_PGRESULT res = NULL;
 	char fix[200];
 
 	if (!ask(checking,
-		 "SELECT rolname, rolreplication OR rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user", 0,
-		 NULL, &res))
+		 "SELECT u.rolname, u.rolreplication OR u.rolsuper OR EXISTS (SELECT FROM pg_catalog.pg_roles m WHERE"
+		 " m.rolname IN ('rds_replication', 'rds_superuser', 'azure_pg_admin', 'cloudsqlsuperuser', "
+		 "'alloydbsuperuser')"
+		 " AND pg_catalog.pg_has_role(u.oid, m.oid, 'MEMBER')) FROM pg_catalog.pg_roles u WHERE u.rolname ="
+		 " current_user",
+		 0, NULL, &res))
 		return;
 	(void)snprintf(fix, sizeof(fix), "ALTER ROLE \"%s\" REPLICATION; (managed services have a grant of their own)",
 		       cell(res, 0));
 	if (cell(res, 1)[0] == 't')
 		NOTE(checking, LS_LEVEL_OK, "", "role \"%s\" may replicate", cell(res, 0));
 	else
-		NOTE(checking, LS_LEVEL_WARNING, fix, "role \"%s\" has not the attribute REPLICATION", cell(res, 0));
+		NOTE(checking, LS_LEVEL_FAILED, fix, "role \"%s\" may not replicate: it cannot read the log",
+		     cell(res, 0));
 }
 
 static void check_publication(struct checking *checking)
@@ -186,7 +195,8 @@ static void check_publication(struct checking *checking)
 static const char table_sql[] =
 	"SELECT c.oid, c.relkind, c.relreplident, c.relpersistence, has_table_privilege(c.oid, 'SELECT'),"
 	" EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),"
-	" pg_catalog.pg_has_role(c.relowner, 'USAGE')"
+	" pg_catalog.pg_has_role(c.relowner, 'USAGE') OR EXISTS (SELECT FROM pg_catalog.pg_publication_tables p WHERE"
+	" p.pubname = $3 AND p.schemaname = n.nspname AND p.tablename = c.relname)"
 	" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 	" WHERE n.nspname = $1 AND c.relname = $2";
 
@@ -318,7 +328,7 @@ static void check_table(struct checking *checking, const struct ls_mapping *mapp
 		return;
 	}
 	pgsrc_label(ls_str_of(schema), ls_str_of(table), label);
-	if (!ask(checking, table_sql, 2, (const char *const[]){ schema, table }, &res))
+	if (!ask(checking, table_sql, 3, (const char *const[]){ schema, table, checking->publication }, &res))
 		return;
 	if (PQntuples(res) == 0 || !strchr("rp", cell(res, 1)[0]) || cell(res, 3)[0] != 'p') {
 		NOTE(checking, LS_LEVEL_FAILED, "name an ordinary or partitioned table that is logged", "%s %s", label,
@@ -337,8 +347,8 @@ static void check_table(struct checking *checking, const struct ls_mapping *mapp
 	(void)snprintf(fix, sizeof(fix), "ALTER TABLE %s OWNER TO ..., or create the publication \"%s\" as its owner",
 		       label, checking->publication);
 	if (cell(res, 6)[0] != 't')
-		NOTE(checking, LS_LEVEL_WARNING, fix,
-		     "table %s belongs to somebody else: we cannot publish it ourselves", label);
+		NOTE(checking, LS_LEVEL_FAILED, fix,
+		     "table %s belongs to another role and is not in the publication: it cannot be published", label);
 	check_rows(checking, mapping, label, ls_str_of(schema), ls_str_of(table));
 }
 
