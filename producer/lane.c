@@ -65,6 +65,28 @@ static void log_start(const struct ls_capture_lane *lane, const struct ls_positi
 	       LS_N("mappings", lane->config->mapping_count));
 }
 
+/* Two-way, the source says what its writers had seen of each partition: it must know which one an entity is in. */
+static enum ls_class ask_partitions(struct ls_capture_lane *lane, struct ls_error *err)
+{
+	struct ls_topic_info info = { .partitions = 0 };
+	struct ls_admin *admin = NULL;
+	enum ls_class class = LS_OK;
+
+	if (!lane->config->two_way)
+		return LS_OK;
+	class = ls_admin_open(&lane->base.app->config->kafka, &admin, err);
+	for (size_t i = 0; !class && i < lane->config->mapping_count; i++) {
+		class = ls_admin_topic(admin, lane->topic[i], &info, err);
+		if (!class && !info.partitions)
+			class = ls_fail(err, LS_RETRY, "topic",
+					"source \"%s\": topic %s does not exist; `lockstep topics create` makes it",
+					lane->config->name, lane->topic[i]);
+		lane->partitions[i] = (int32_t)info.partitions;
+	}
+	ls_admin_close(admin);
+	return class;
+}
+
 static enum ls_class open_source(struct ls_capture_lane *lane, struct ls_error *err)
 {
 	const struct ls_config *config = lane->base.app->config;
@@ -75,6 +97,9 @@ static enum ls_class open_source(struct ls_capture_lane *lane, struct ls_error *
 	if (class)
 		return class;
 	ls_clock_start(&lane->clock, from.version);
+	class = ask_partitions(lane, err);
+	if (class)
+		return class;
 	class = lane->config->ops->open(lane->config->options, &lane->context, from.position, from.version, &lane->src,
 					err);
 	if (class)
@@ -209,6 +234,7 @@ static void lane_free(struct ls_lane *base)
 	struct ls_capture_lane *lane = (struct ls_capture_lane *)base;
 
 	free(lane->topic);
+	free(lane->partitions);
 	free(lane);
 }
 
@@ -225,7 +251,8 @@ enum ls_class ls_capture_lane_new(struct ls_app *app, const struct ls_source_con
 	if (!lane)
 		abort();
 	lane->topic = calloc(config->mapping_count + 1, sizeof(*lane->topic));
-	if (!lane->topic)
+	lane->partitions = calloc(config->mapping_count + 1, sizeof(*lane->partitions));
+	if (!lane->topic || !lane->partitions)
 		abort();
 	lane->config = config;
 	snprintf(lane->base.name, sizeof(lane->base.name), "capture/%s", config->name);
@@ -234,6 +261,7 @@ enum ls_class ls_capture_lane_new(struct ls_app *app, const struct ls_source_con
 	lane->base.run = run;
 	lane->base.free = lane_free;
 	ls_capture_context(app->config, config, lane->base.stats, &lane->context);
+	lane->context.partitions = config->two_way ? lane->partitions : NULL;
 	for (size_t i = 0; i < config->mapping_count; i++)
 		ls_topic_events(lane->topic[i], app->config->prefix, config->mapping[i].entity);
 	ls_topic_dlq(lane->dlq, app->config->prefix, config->name);

@@ -26,6 +26,7 @@ struct ls_capture_lane {
 	const struct ls_source_config *config;
 	struct ls_source_context context;
 	char (*topic)[LS_TOPIC_NAME]; /* one per mapping */
+	int32_t *partitions;          /* of each; two-way only */
 	char dlq[LS_TOPIC_NAME], positions[LS_TOPIC_NAME];
 	char writer[96];
 	bool ask_limits; /* Kafka refused a message for its size: ask the topics for theirs before going on */
@@ -65,6 +66,9 @@ enum ls_class ls_capture_lane_new(struct ls_app *app, const struct ls_source_con
 /* ls_capture_context fills what a source kind is told about itself. */
 void ls_capture_context(const struct ls_config *config, const struct ls_source_config *source,
 			struct ls_lane_stats *stats, struct ls_source_context *ret);
+
+/* ls_capture_known: every name is a source of the configuration. LS_FATAL offers the nearest one. */
+enum ls_class ls_capture_known(const struct ls_config *config, char *const *names, size_t count, struct ls_error *err);
 
 /* ls_capture_publish sends one batch. LS_RETRY: begin again from the last durable position (or stopping). */
 enum ls_class ls_capture_publish(struct ls_capture_lane *lane, const struct ls_batch *batch, struct ls_error *err);

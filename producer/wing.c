@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 /* Every name must be a source; the nearest one is offered. */
-static enum ls_class known(const struct ls_config *config, char *const *names, size_t count, struct ls_error *err)
+enum ls_class ls_capture_known(const struct ls_config *config, char *const *names, size_t count, struct ls_error *err)
 {
 	for (size_t i = 0; i < count; i++) {
 		char hint[LS_NEAR_HINT];
@@ -55,7 +55,7 @@ static enum ls_class start(struct ls_app *app, char *const *names, size_t count,
 			   struct ls_error *err)
 {
 	const struct ls_config *config = app->config;
-	enum ls_class class = known(config, names, count, err);
+	enum ls_class class = ls_capture_known(config, names, count, err);
 
 	for (size_t i = 0; !class && i < config->source_count; i++) {
 		struct ls_lane *lane;

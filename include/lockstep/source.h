@@ -15,12 +15,24 @@ struct ls_source_context {
 	const char *ledger_schema; /* "identity" */
 	bool snapshot;             /* initial: snapshot */
 	bool is_destination;       /* a destination of the same name exists: two-way */
+	const int32_t *partitions; /* two-way: how many the events topic of mapping[i] has; NULL: not known */
 	int64_t polling_interval_ms;
 	int64_t max_event_bytes;
 	struct ls_lane_stats *stats; /* metrics/stats.h; never NULL */
 };
 
 struct ls_source;
+
+/* What `lockstep snapshot` is going to do. Everything in the arena. */
+struct ls_resnapshot {
+	struct ls_str position; /* to be saved for the source; empty: the saved record is to be forgotten */
+	struct ls_str why;      /* whole sentence: what was lost and what is done about it; empty: nothing was */
+	struct ls_resnapshot_table {
+		struct ls_str name;
+		int64_t rows; /* estimate */
+	} * table;            /* to be read again */
+	size_t table_count;
+};
 
 /* How a kind learns of changes: run --no-cdc, --no-event-driven and --no-polling leave out one family each. */
 enum ls_family {
@@ -76,6 +88,16 @@ struct ls_source_ops {
 	enum ls_class (*describe)(const void *options, const struct ls_source_context *context,
 				  const struct ls_mapping *mapping, struct ls_arena *arena,
 				  const struct ls_schema **ret, struct ls_error *err);
+
+	/* resnapshot makes the position from which the next open reads a table again, in a round of its own.
+	 * position  the saved one, empty when there is none
+	 * table     as configured; NULL: every table
+	 * dry_run   changes nothing; otherwise what the saved position held on to in vain is let go of
+	 * LS_FENCED: a capture runs. LS_FATAL: no such table, or reading it alone would not mend what was lost.
+	 * MAY be NULL. */
+	enum ls_class (*resnapshot)(const void *options, const struct ls_source_context *context,
+				    struct ls_str position, const char *table, bool dry_run, struct ls_arena *arena,
+				    struct ls_resnapshot *ret, struct ls_error *err);
 };
 
 /* Each kind embeds this first. */

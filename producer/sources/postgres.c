@@ -23,7 +23,6 @@ static struct ls_source *pgsrc_close(struct ls_source *source)
 	pgsrc_position_release(&src->position);
 	src->memory = ls_arena_free(src->memory);
 	free(src->message);
-	free(src->base);
 	free(src);
 	return NULL;
 }

@@ -24,6 +24,7 @@ struct seen {
 	char *line; /* "UPDATE contact 1 id=1 name=Bob | id=1 name=Bo", absent ~, NULL ! */
 	char *event_id;
 	int64_t version, timestamp_us;
+	int64_t base_version, base_offset;
 	int64_t stamped; /* the version that the publisher's clock makes of it */
 	const struct ls_schema *schema;
 	char *poison;
@@ -202,6 +203,8 @@ static inline void world_note(struct world *world, const struct ls_event *event)
 {
 	struct seen seen = { .version = event->version,
 			     .timestamp_us = event->timestamp_us,
+			     .base_version = event->base_version,
+			     .base_offset = event->base_offset,
 			     .stamped = event->version };
 	struct ls_buf buf;
 

@@ -257,6 +257,57 @@ static void a_position_comes_back_as_it_was_written(void **state)
 	ls_arena_free(arena);
 }
 
+static void what_was_seen_of_each_partition_is_part_of_the_position(void **state)
+{
+	static const char text[] = "{\"lsn\":\"0/A\",\"snapshot\":{\"rounds\":[],\"tables\":{}},\"base\":{\"lockstep."
+				   "contact\":{\"0\":[17,1795252443120000],\"11\":[0,null]}}}";
+	int64_t next_offset = LS_NONE, max_version = LS_NONE;
+	struct ls_arena *arena = ls_arena_new(0);
+	struct pgsrc_position position;
+	struct ls_error err;
+
+	(void)state;
+	pgsrc_position_init(&position);
+	assert_int_equal(pgsrc_position_parse(&position, LS_STR(text), &err), LS_OK);
+	assert_string_equal(pgsrc_position_print(&position, 10, arena).ptr, text);
+	pgsrc_position_seen(&position, "lockstep.contact", 1, &next_offset, &max_version);
+	assert_int_equal(next_offset, LS_NONE);
+	pgsrc_position_seen(&position, "lockstep.contact", 0, &next_offset, &max_version);
+	assert_int_equal(next_offset, 17);
+	assert_int_equal(max_version, 1795252443120000);
+	pgsrc_position_seen(&position, "lockstep.contact", 11, &next_offset, &max_version);
+	assert_int_equal(next_offset, 0);
+	assert_int_equal(max_version, LS_NONE);
+
+	pgsrc_position_see(&position, "lockstep.contact", 11, LS_NONE, LS_NONE);
+	pgsrc_position_see(&position, "lockstep.company", 2, 5, 6);
+	assert_string_equal(
+		pgsrc_position_print(&position, 11, arena).ptr,
+		"{\"lsn\":\"0/B\",\"snapshot\":{\"rounds\":[],\"tables\":{}},\"base\":{\"lockstep.company\":"
+		"{\"2\":[5,6]},\"lockstep.contact\":{\"0\":[17,1795252443120000]}}}");
+	pgsrc_position_release(&position);
+	ls_arena_free(arena);
+}
+
+static void a_base_that_is_not_one_is_refused(void **state)
+{
+	static const char *const bad[] = {
+		"[]", "7", "{\"t\":[]}", "{\"t\":{\"0\":[1]}}", "{\"t\":{\"0\":[1,\"2\"]}}", "{\"t\":{\"0\":[null,2]}}"
+	};
+	struct ls_error err;
+	char text[200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct pgsrc_position position;
+
+		(void)snprintf(text, sizeof(text), "{\"lsn\":\"0/A\",\"base\":%s}", bad[i]);
+		pgsrc_position_init(&position);
+		assert_int_equal(pgsrc_position_parse(&position, ls_str_of(text), &err), LS_FATAL);
+		pgsrc_position_release(&position);
+	}
+}
+
 static void slots_of_two_sources_or_installations_never_share_a_name(void **state)
 {
 	struct pgsrc_options options = { 0 };
@@ -297,6 +348,8 @@ int main(void)
 		cmocka_unit_test(lsns_are_read_as_they_are_printed),
 		cmocka_unit_test(copy_lines_are_split_and_unescaped),
 		cmocka_unit_test(a_position_comes_back_as_it_was_written),
+		cmocka_unit_test(what_was_seen_of_each_partition_is_part_of_the_position),
+		cmocka_unit_test(a_base_that_is_not_one_is_refused),
 		cmocka_unit_test(slots_of_two_sources_or_installations_never_share_a_name),
 	};
 

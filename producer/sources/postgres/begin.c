@@ -195,7 +195,7 @@ static enum ls_class first_start(struct pgsrc *src, int64_t floor, struct ls_err
 	return tables_left(src) ? begin_round(src, &start, true, floor, err) : pgsrc_stream_start(src, err);
 }
 
-enum ls_class pgsrc_begin(struct pgsrc *src, struct ls_str position, int64_t floor, struct ls_error *err)
+static enum ls_class begin(struct pgsrc *src, struct ls_str position, int64_t floor, struct ls_error *err)
 {
 	struct pgsrc_slot slot;
 	enum ls_class class = pgsrc_slot_state(src->side, src->slot, &slot, err);
@@ -209,6 +209,7 @@ enum ls_class pgsrc_begin(struct pgsrc *src, struct ls_str position, int64_t flo
 	if (class)
 		return class;
 	src->announce = !position.len;
+	pgsrc_base_begin(src);
 	if (!slot.exists)
 		return first_start(src, floor, err);
 	/* A slot without a position: it was made, and the first position never became durable. All is still in it. */
@@ -218,4 +219,12 @@ enum ls_class pgsrc_begin(struct pgsrc *src, struct ls_str position, int64_t flo
 		return pgsrc_stream_start(src, err);
 	src->announce = true;
 	return later_round(src, floor, err);
+}
+
+/* What recall writes is behind the slot: it comes with the log. */
+enum ls_class pgsrc_begin(struct pgsrc *src, struct ls_str position, int64_t floor, struct ls_error *err)
+{
+	enum ls_class class = begin(src, position, floor, err);
+
+	return class ? class : pgsrc_base_recall(src, err);
 }

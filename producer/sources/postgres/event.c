@@ -199,8 +199,7 @@ static void add_change(const struct making *making, const struct change *change)
 	if (change->after)
 		event->after = make_row(making, change->after, change->before, large);
 	name_entity(making, event, event->after.schema ? &event->after : &event->before);
-	if (making->src->context.is_destination)
-		pgsrc_base_give(making->src, event, 0);
+	pgsrc_base_give(making->src, (size_t)(making->view->mapping - making->src->context.mapping), event);
 }
 
 static void change_of_view(const struct making *making)

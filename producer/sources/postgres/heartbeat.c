@@ -13,6 +13,7 @@ enum { HEARTBEAT_PATIENCE_MS = 30000 };
 static enum ls_class take_answer(struct pgsrc *src, struct ls_error *err)
 {
 	enum ls_class class = LS_OK;
+	bool appeared = false;
 	PGresult *res;
 
 	while ((res = PQgetResult(src->side)) != NULL) {
@@ -23,10 +24,16 @@ static enum ls_class take_answer(struct pgsrc *src, struct ls_error *err)
 
 			if (pgout_lsn_parse(ls_str_of(PQgetvalue(res, 0, 0)), &lsn) && lsn > src->wal_end)
 				src->wal_end = lsn;
+			appeared = PQnfields(res) > 1 && PQgetvalue(res, 0, 1)[0] == 't';
 		}
 		PQclear(res);
 	}
 	src->side_busy = false;
+	if (!class && appeared)
+		return ls_fail(err, LS_RETRY, "ledger",
+			       "%s.sync_offsets has been created: starting again, to read in it what local edits had "
+			       "seen",
+			       src->context.ledger_schema);
 	return class;
 }
 
@@ -58,6 +65,21 @@ static enum ls_class look_for_answer(struct pgsrc *src, struct ls_error *err)
 		       HEARTBEAT_PATIENCE_MS / 1000);
 }
 
+/* Two-way, the question whether the ledger has been made meanwhile goes along: a sink makes it at its first start. */
+static int ask(const struct pgsrc *src, PGconn *side)
+{
+	const char *value[1] = { src->context.ledger_schema };
+
+	if (!src->base || src->ledger)
+		return PQsendQuery(side, "SELECT pg_catalog.pg_logical_emit_message(false, 'lockstep', '')");
+	return PQsendQueryParams(
+		side,
+		"SELECT pg_catalog.pg_logical_emit_message(false, 'lockstep', ''), EXISTS (SELECT FROM "
+		"pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+		"WHERE n.nspname = $1 AND c.relname = 'sync_offsets')",
+		1, NULL, value, NULL, NULL, 0);
+}
+
 /* A logical message is written to the log without any table: it gives the slot something to pass while only other
  * databases and tables of the server write. */
 enum ls_class pgsrc_heartbeat(struct pgsrc *src, struct ls_error *err)
@@ -75,7 +97,7 @@ enum ls_class pgsrc_heartbeat(struct pgsrc *src, struct ls_error *err)
 	if (class)
 		return class;
 	src->heartbeat_at_ms = src->side_busy_since_ms = now;
-	if (!PQsendQuery(side, "SELECT pg_catalog.pg_logical_emit_message(false, 'lockstep', '')"))
+	if (!ask(src, side))
 		return ls_pg_check(side, NULL, err);
 	src->side_busy = true;
 	return LS_OK;

@@ -5,12 +5,13 @@
 #include "lockstep/event.h"
 #include "sources/postgres/protocol.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 void pgsrc_position_init(struct pgsrc_position *position)
 {
-	*position = (struct pgsrc_position){ .tables = json_object() };
-	if (!position->tables)
+	*position = (struct pgsrc_position){ .tables = json_object(), .base = json_object() };
+	if (!position->tables || !position->base)
 		abort();
 }
 
@@ -23,7 +24,8 @@ static void changed(struct pgsrc_position *position)
 void pgsrc_position_release(struct pgsrc_position *position)
 {
 	json_decref(position->tables);
-	position->tables = NULL;
+	json_decref(position->base);
+	position->tables = position->base = NULL;
 	changed(position);
 }
 
@@ -90,6 +92,30 @@ static bool read_rounds(struct pgsrc_position *position, const json_t *rounds)
 	return true;
 }
 
+static bool seen_ok(const json_t *seen)
+{
+	const json_t *version = json_array_get(seen, 1);
+
+	return json_array_size(seen) == 2 && json_is_integer(json_array_get(seen, 0)) &&
+	       (json_is_integer(version) || json_is_null(version));
+}
+
+static bool read_base(struct pgsrc_position *position, json_t *base)
+{
+	const char *topic, *partition;
+	json_t *partitions, *seen;
+
+	if (base && !json_is_object(base))
+		return false;
+	json_object_foreach(base, topic, partitions)
+	{
+		if (!json_is_object(partitions))
+			return false;
+		json_object_foreach(partitions, partition, seen) if (!seen_ok(seen)) return false;
+	}
+	return !base || json_object_update(position->base, base) == 0;
+}
+
 enum ls_class pgsrc_position_parse(struct pgsrc_position *position, struct ls_str text, struct ls_error *err)
 {
 	json_error_t error;
@@ -104,6 +130,8 @@ enum ls_class pgsrc_position_parse(struct pgsrc_position *position, struct ls_st
 	else if (!read_tables(position, json_object_get(snapshot, "tables")) ||
 		 !read_rounds(position, json_object_get(snapshot, "rounds")))
 		class = unreadable(err, "\"snapshot\" is not as it should be");
+	else if (!read_base(position, json_object_get(root, "base")))
+		class = unreadable(err, "\"base\" is not as it should be");
 	json_decref(root);
 	changed(position);
 	return class;
@@ -121,15 +149,28 @@ static json_t *print_rounds(const struct pgsrc_position *position)
 	return rounds;
 }
 
+static char *dump(const json_t *json)
+{
+	char *text = json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS);
+
+	if (!text)
+		abort(); /* out of memory */
+	return text;
+}
+
+/* Also the brace that closes it all. */
 static void make_tail(struct pgsrc_position *position)
 {
 	json_t *snapshot = json_pack("{s:O, s:o}", "tables", position->tables, "rounds", print_rounds(position));
+	char *tables = dump(snapshot), *base = json_object_size(position->base) ? dump(position->base) : NULL;
+	int len = asprintf(&position->tail, "%s%s%s}", tables, base ? ",\"base\":" : "", base ? base : "");
 
-	position->tail = snapshot ? json_dumps(snapshot, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-	json_decref(snapshot);
-	if (!position->tail)
+	if (len < 0)
 		abort(); /* out of memory */
-	position->tail_len = strlen(position->tail);
+	position->tail_len = (size_t)len;
+	free(tables);
+	free(base);
+	json_decref(snapshot);
 }
 
 struct ls_str pgsrc_position_print(struct pgsrc_position *position, uint64_t lsn, struct ls_arena *arena)
@@ -138,7 +179,7 @@ struct ls_str pgsrc_position_print(struct pgsrc_position *position, uint64_t lsn
 
 	if (!position->tail)
 		make_tail(position);
-	return ls_arena_printf(arena, "{\"lsn\":\"%s\",\"snapshot\":%.*s}", pgout_lsn_print(lsn, text),
+	return ls_arena_printf(arena, "{\"lsn\":\"%s\",\"snapshot\":%.*s", pgout_lsn_print(lsn, text),
 			       (int)position->tail_len, position->tail);
 }
 
@@ -147,6 +188,44 @@ void pgsrc_position_table(struct pgsrc_position *position, const char *label, js
 	if (!value || json_object_set_new(position->tables, label, value))
 		abort(); /* out of memory */
 	changed(position);
+}
+
+void pgsrc_position_see(struct pgsrc_position *position, const char *topic, int32_t partition, int64_t next_offset,
+			int64_t max_version)
+{
+	json_t *partitions = json_object_get(position->base, topic), *seen;
+	char key[16];
+
+	(void)snprintf(key, sizeof(key), "%d", (int)partition);
+	changed(position);
+	if (next_offset == LS_NONE) {
+		(void)json_object_del(partitions, key);
+		return;
+	}
+	if (!partitions) {
+		partitions = json_object();
+		(void)json_object_set_new(position->base, topic, partitions);
+	}
+	seen = json_array();
+	(void)json_array_append_new(seen, json_integer(next_offset));
+	(void)json_array_append_new(seen, max_version == LS_NONE ? json_null() : json_integer(max_version));
+	if (json_object_set_new(partitions, key, seen))
+		abort(); /* out of memory */
+}
+
+void pgsrc_position_seen(const struct pgsrc_position *position, const char *topic, int32_t partition,
+			 int64_t *ret_next_offset, int64_t *ret_max_version)
+{
+	const json_t *seen, *version;
+	char key[16];
+
+	(void)snprintf(key, sizeof(key), "%d", (int)partition);
+	seen = json_object_get(json_object_get(position->base, topic), key);
+	if (!seen)
+		return;
+	version = json_array_get(seen, 1);
+	*ret_next_offset = json_integer_value(json_array_get(seen, 0));
+	*ret_max_version = json_is_integer(version) ? json_integer_value(version) : LS_NONE;
 }
 
 enum ls_class pgsrc_position_round(struct pgsrc_position *position, struct pgsrc_round round, struct ls_error *err)

@@ -1,9 +1,11 @@
 /* Where a source goes on from: the log position, and how far the tables were read before it.
  * {"lsn": "0/16B3748", "snapshot": {"tables": {"public.contacts": true, "public.orders": ["4711"]},
- *                                   "rounds": [{"lsn": "0/16B3700", "version": 1795252443120000}]}}
+ *                                   "rounds": [{"lsn": "0/16B3700", "version": 1795252443120000}]},
+ *  "base": {"lockstep.contact": {"0": [17, 1795252443120000]}}}
  * A table is true once it was read to its end, else the key below which it was, or false. A round is one consistent
  * reading: its rows carry the round's version, and the clock is raised to it where the stream passes the round's
- * lsn. */
+ * lsn. base, two-way only: per topic and partition, the next offset and the highest version that the destination of the
+ * same name had applied at lsn. */
 #pragma once
 
 #include "lockstep/error.h"
@@ -26,7 +28,8 @@ struct pgsrc_position {
 	json_t *tables;                             /* owned: label -> true, false, or the array of key texts */
 	struct pgsrc_round round[PGSRC_MAX_ROUNDS]; /* those that the stream has not passed yet */
 	size_t round_count;
-	char *tail; /* owned: the text after the lsn, NULL when it is to be made again */
+	json_t *base; /* owned: topic -> partition -> [next offset, highest version] */
+	char *tail;   /* owned: the text after the lsn, NULL when it is to be made again */
 	size_t tail_len;
 };
 
@@ -44,6 +47,13 @@ void pgsrc_position_table(struct pgsrc_position *position, const char *label, js
 
 /* pgsrc_position_round adds a round. LS_FATAL: too many. */
 enum ls_class pgsrc_position_round(struct pgsrc_position *position, struct pgsrc_round round, struct ls_error *err);
+
+/* pgsrc_position_see notes how far a partition was applied; next_offset LS_NONE: forgets it.
+ * pgsrc_position_seen finds it again; leaves the numbers alone where nothing is known. */
+void pgsrc_position_see(struct pgsrc_position *position, const char *topic, int32_t partition, int64_t next_offset,
+			int64_t max_version);
+void pgsrc_position_seen(const struct pgsrc_position *position, const char *topic, int32_t partition,
+			 int64_t *ret_next_offset, int64_t *ret_max_version);
 
 /* pgsrc_position_floor returns the highest version of the rounds at or before lsn, or LS_NONE. */
 int64_t pgsrc_position_floor(const struct pgsrc_position *position, uint64_t lsn);

@@ -229,6 +229,7 @@ enum ls_class pgsrc_publication(struct pgsrc *src, struct ls_error *err)
 	bool ledger = false;
 	enum ls_class class = ledger_there(src, &ledger, err);
 
+	src->ledger = ledger;
 	if (!class)
 		class = ask_publication(src, &res, err);
 	if (class)

@@ -16,11 +16,18 @@ struct pgsrc_table {
 	double rows; /* estimate */
 };
 
-/* What sync_offsets said last about a partition: how far the destination of our own name had applied. */
-struct pgsrc_base {
-	struct ls_str topic;
-	int32_t partition;
+/* What sync_offsets said last about a partition: how far the destination of our own name had applied. LS_NONE: nothing
+ * was ever applied, or nothing is known. */
+struct pgsrc_seen {
 	int64_t next_offset, max_version;
+	bool moved; /* in the transaction being read: the position does not have it yet */
+};
+
+/* The topic of one mapping. */
+struct pgsrc_base {
+	const char *topic;
+	int32_t partitions;
+	struct pgsrc_seen *seen; /* one per partition */
 };
 
 struct pgsrc {
@@ -67,8 +74,9 @@ struct pgsrc {
 
 	int64_t status_at_ms, heartbeat_at_ms, advance_at_ms; /* when last done */
 
-	struct pgsrc_base *base;
-	size_t base_count, base_room;
+	struct pgsrc_base *base; /* one per mapping; NULL: one-way, or the topics' partitions are not known */
+	bool base_moved;
+	bool ledger; /* sync_offsets is there, and in the publication where that is ours */
 };
 
 enum { PGSRC_BATCH_BYTES = 4 << 20 };
@@ -132,8 +140,12 @@ enum ls_class pgsrc_side(struct pgsrc *src, PGconn **ret, struct ls_error *err);
 enum ls_class pgsrc_heartbeat(struct pgsrc *src, struct ls_error *err);
 
 /* ---- base.c: what a local edit had seen of the other systems ---- */
+void pgsrc_base_begin(struct pgsrc *src); /* from the position that was read */
 void pgsrc_base_note(struct pgsrc *src, const struct pgsrc_relation *relation, const struct pgout_message *message);
-void pgsrc_base_give(const struct pgsrc *src, struct ls_event *event, int32_t partitions);
+void pgsrc_base_settle(struct pgsrc *src); /* at a commit: the position follows */
+void pgsrc_base_give(const struct pgsrc *src, size_t mapping, struct ls_event *event);
+/* pgsrc_base_recall lets sync_offsets come by once more where nothing is known of it. LS_RETRY: connection lost. */
+enum ls_class pgsrc_base_recall(struct pgsrc *src, struct ls_error *err);
 
 /* ---- check.c, lookup.c ---- */
 void pgsrc_check(const void *options, const struct ls_source_context *context, struct ls_report *report);

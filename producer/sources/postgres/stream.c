@@ -109,6 +109,7 @@ static void end_transaction(struct pgsrc *src, struct filling *fill)
 	src->open_events = 0;
 	src->commit_end = src->message->end_lsn;
 	pgsrc_position_pass(&src->position, src->commit_lsn);
+	pgsrc_base_settle(src);
 	/* A batch that ends here has a position; one that ends inside the next transaction has none. */
 	if (into->count > into->max / 2 || ls_arena_used(into->arena) - fill->bytes_before > PGSRC_BATCH_BYTES / 2 ||
 	    src->overdue)
@@ -153,7 +154,7 @@ static enum ls_class take_row(struct pgsrc *src, bool borrow, struct filling *fi
 
 	if (!relation || !src->in_transaction)
 		return malformed(src, err);
-	if (relation->ledger && src->context.is_destination)
+	if (relation->ledger)
 		pgsrc_base_note(src, relation, src->message);
 	if (relation->view_count && !src->foreign)
 		pgsrc_event_change(src, relation, borrow, fill->into);
