@@ -508,7 +508,7 @@ def main():
         if len(sys.argv) < 2 or any(part in test._testMethodName for part in sys.argv[1:]):
             suite.addTest(test)
     result = unittest.TextTestRunner(resultclass=Result, verbosity=0).run(suite)
-    bad = len(result.failures) + len(result.errors)
+    bad = len({str(test) for test, _ in result.failures + result.errors})
     skip = len(result.skipped)
     if bad:
         print(f'again with: LS_SEED={SEED} LS_SCALE={SCALE:g} LS_BIN={BIN} {sys.executable} {sys.argv[0]}')
