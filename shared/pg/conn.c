@@ -190,13 +190,20 @@ PGconn *ls_pg_close(PGconn *conn)
 	return NULL;
 }
 
-/* value_free cuts the value that a data exception quotes: row data belongs into no error text. */
-static void value_free(const char *sqlstate, char *text)
+/* value_free takes out what a data exception quotes: row data belongs into no error text. From the first quote to the
+ * last, because values hold quotes and line ends of their own. */
+static void value_free(const char *message, char *out, size_t size)
 {
-	char *quoted = strncmp(sqlstate, "22", 2) == 0 ? strstr(text, ": \"") : NULL;
+	const char *first = message ? strchr(message, '"') : NULL, *last = first ? strrchr(message, '"') : NULL;
+	char text[320];
 
-	if (quoted)
-		*quoted = 0;
+	if (!first) {
+		first_line(message, out, size);
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "%.*s\"...\"%s", (int)(first - message), message,
+		       last > first ? last + 1 : "");
+	first_line(text, out, size);
 }
 
 /* copy_column finds the column in COPY's context, "COPY stage, line 3, column age: ...". */
@@ -257,8 +264,10 @@ enum ls_class ls_pg_check(PGconn *conn, const PGresult *res, struct ls_error *er
 		first_line(res ? PQresultErrorMessage(res) : PQerrorMessage(conn), text, sizeof(text));
 		return ls_fail(err, LS_RETRY, "08006", "%s: connection lost: %s", server, *text ? text : "no message");
 	}
-	first_line(PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY), text, sizeof(text));
-	value_free(code, text);
+	if (strncmp(code, "22", 2) == 0)
+		value_free(PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY), text, sizeof(text));
+	else
+		first_line(PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY), text, sizeof(text));
 	named(res, names, sizeof(names));
 	return ls_fail(err, ls_pg_class(code), code, "%s: %s%s", server, text, names);
 }
