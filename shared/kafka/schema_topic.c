@@ -94,6 +94,18 @@ static struct ls_str subject_of(const struct ls_message *message)
 	return LS_STR("");
 }
 
+static char *copy_of(struct ls_str text)
+{
+	char *copy = malloc(text.len + 1);
+
+	if (!copy)
+		abort();
+	if (text.len)
+		memcpy(copy, text.ptr, text.len);
+	copy[text.len] = 0;
+	return copy;
+}
+
 /* A later record of a key takes the place of the earlier one, as compaction would have it. Anyone may write here: what
  * is not a key and a text is passed over. */
 static void take(struct store *store, const struct ls_message *message)
@@ -108,13 +120,12 @@ static void take(struct store *store, const struct ls_message *message)
 		remove_entry(store, old);
 	if (!message->has_value || message->value.len == 0 || message->value.len > SCHEMA_MAX)
 		return;
-	struct ls_str subject = subject_of(message);
 	struct entry entry = { .offset = message->offset, .fingerprint = fingerprint };
 	make_key(fingerprint, entry.key);
-	entry.subject = strndup(subject.ptr ? subject.ptr : "", subject.len);
-	entry.json = strndup(message->value.ptr, message->value.len);
+	entry.subject = copy_of(subject_of(message));
+	entry.json = copy_of(message->value);
 	store->entry = reallocarray(store->entry, store->count + 1, sizeof(entry));
-	if (!store->entry || !entry.subject || !entry.json)
+	if (!store->entry)
 		abort();
 	store->entry[store->count++] = entry;
 }
