@@ -293,12 +293,13 @@ static bool advance_due(const struct pgsrc *src)
 /* give_position: the batch ends between two transactions, and something was read since the last position. */
 static void give_position(struct pgsrc *src, struct ls_batch *into)
 {
+	bool awaited = src->overdue; /* events of earlier batches are behind it, too */
 	int64_t floor;
 
 	src->overdue = src->open_events > 0;
 	if (src->overdue || src->commit_end <= src->handed_lsn)
 		return;
-	if (into->count == 0 && !advance_due(src))
+	if (into->count == 0 && !awaited && !advance_due(src))
 		return;
 	if (!src->in_transaction) {
 		/* An idle log passed a round without any transaction of ours behind it. */
