@@ -1,5 +1,5 @@
 """`lockstep check`: what it calls safe, what it calls unsafe and the fix it names, and that nothing of it stays behind."""
-import os, re, shutil, subprocess, sys, tempfile, time
+import json, os, re, shutil, subprocess, sys, tempfile, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 from confluent_kafka.admin import NewTopic
@@ -57,7 +57,6 @@ class Check(Scenario):
         """(exit code, the report as JSON); every output of check is looked through for passwords."""
         done = self.world.run('check', '--json', *flags, ok=False, timeout=60)
         self.assertNotRegex(done.stdout + done.stderr, r'horse-battery')
-        import json
         return done.returncode, json.loads(done.stdout)
 
     def findings(self, report, level):
