@@ -56,6 +56,31 @@ static void one_warning_makes_it_safe_with_warnings(void **state)
 	ls_report_free(report);
 }
 
+static void many_findings_of_one_kind_are_two_lines_and_a_number_in_text(void **state)
+{
+	struct ls_report *report = ls_report_new();
+	struct ls_buf out;
+	json_t *root;
+
+	(void)state;
+	for (int i = 0; i < 9; i++)
+		ls_report_add(report, LS_CHECK_POSTGRES, LS_LEVEL_OK, "source crm", NULL, "table t%d is fine", i);
+	ls_report_add(report, LS_CHECK_POSTGRES, LS_LEVEL_OK, "source erp", NULL, "table t%d is fine", 70);
+	ls_buf_init(&out, 1 << 20);
+	ls_report_text(report, false, &out);
+	assert_non_null(strstr(out.ptr, "table t1 is fine"));
+	assert_null(strstr(out.ptr, "table t2 is fine"));
+	assert_non_null(strstr(out.ptr, "and 7 more of the same; --json lists them"));
+	assert_non_null(strstr(out.ptr, "source erp: table t70 is fine"));
+	ls_buf_release(&out);
+	root = as_json(report);
+	assert_int_equal(json_array_size(json_object_get(
+				 json_array_get(json_object_get(root, "checks"), LS_CHECK_POSTGRES), "findings")),
+			 10);
+	json_decref(root);
+	ls_report_free(report);
+}
+
 static void the_worst_finding_is_the_level_whatever_comes_after_it(void **state)
 {
 	struct ls_report *report = all_fine();
@@ -162,6 +187,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_but_fine_findings_is_safe),
 		cmocka_unit_test(one_warning_makes_it_safe_with_warnings),
+		cmocka_unit_test(many_findings_of_one_kind_are_two_lines_and_a_number_in_text),
 		cmocka_unit_test(the_worst_finding_is_the_level_whatever_comes_after_it),
 		cmocka_unit_test(what_is_not_configured_is_a_warning),
 		cmocka_unit_test(the_ten_checks_come_in_their_order_then_postgresql_and_kafka),
