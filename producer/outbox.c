@@ -163,7 +163,7 @@ enum ls_class ls_outbox_open(struct ls_app *app, void (*done)(void *context, con
 static enum ls_class target_of(struct ls_outbox *outbox, const struct ls_event *event, bool priority,
 			       const struct target **ret, struct ls_error *err)
 {
-	char entity[LS_TOPIC_NAME], topic[LS_TOPIC_NAME];
+	char entity[LS_TOPIC_NAME], topic[LS_TOPIC_NAME] = "";
 	struct ls_topic_info info = { .partitions = 0 };
 	struct target *target = &outbox->target[outbox->target_count];
 	enum ls_class class;

@@ -109,10 +109,11 @@ static rd_kafka_topic_t *topic_add(struct ls_producer *producer, const char *nam
 	if (!rkt)
 		return NULL;
 	producer->topic = reallocarray(producer->topic, producer->topic_count + 1, sizeof(*producer->topic));
-	char *copy = strdup(name);
-	if (!producer->topic || !copy)
+	if (!producer->topic)
 		abort();
-	producer->topic[producer->topic_count] = (struct known_topic){ copy, rkt };
+	producer->topic[producer->topic_count] = (struct known_topic){ strdup(name), rkt };
+	if (!producer->topic[producer->topic_count].name)
+		abort();
 	producer->last_topic = producer->topic_count++;
 	return rkt;
 }
