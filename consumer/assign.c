@@ -90,6 +90,7 @@ enum ls_class ls_sink_assign(struct ls_sink_lane *lane, struct ls_assigned *assi
 	class = claim_all(lane, assigned, count, mark, err);
 	free(lane->part);
 	free(lane->unit);
+	lane->part_count = lane->unit_count = 0; /* what there was is dropped by the revoke before */
 	lane->part = calloc(count + 1, sizeof *lane->part);
 	lane->unit = calloc(count + 1, sizeof *lane->unit);
 	if (!lane->part || !lane->unit)

@@ -86,14 +86,15 @@ void ls_check_fields(const struct ls_mapping *mapping, const struct ls_schema *c
 {
 	struct look look = { mapping, schema, count, subject, "mask", report };
 
-	for (size_t i = 0; i < 2 * count; i++) {
-		size_t pair_count;
-		const struct ls_pair *pair;
+	for (int mask = 1; mask >= 0; mask--) {
+		look.what = mask ? "mask" : "filter";
+		for (size_t i = 0; i < count; i++) {
+			size_t pair_count;
+			const struct ls_pair *pair = pairs(&look, i, &pair_count);
 
-		look.what = i < count ? "mask" : "filter";
-		pair = pairs(&look, i % count, &pair_count);
-		for (size_t p = 0; p < pair_count; p++)
-			check_field(&look, i % count, pair[p].name);
+			for (size_t p = 0; p < pair_count; p++)
+				check_field(&look, i, pair[p].name);
+		}
 	}
 }
 

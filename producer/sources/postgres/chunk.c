@@ -26,7 +26,7 @@ static int by_bytes(const void *a, const void *b)
 static void key_columns(const struct pgsrc_relation *relation, struct ls_buf *out)
 {
 	const struct pgsrc_view *view = &relation->view[0];
-	struct ls_str name[64];
+	struct ls_str name[64] = { { NULL, 0 } };
 	size_t n = view->key_count < 64 ? view->key_count : 64;
 
 	for (size_t i = 0; i < n; i++)
