@@ -47,8 +47,9 @@ static enum ls_class open_handle(struct ls_consumer *consumer, const struct ls_k
 		{ "partition.assignment.strategy", "range", LS_FIXED },
 		{ "enable.partition.eof", "false", LS_FIXED },
 		{ "allow.auto.create.topics", "false", LS_FALLBACK },
-		{ "session.timeout.ms", "45000", LS_FALLBACK },
-		{ "heartbeat.interval.ms", "3000", LS_FALLBACK },
+		/* A killed sink's partitions move on after this; too early a move costs a restore, never data. */
+		{ "session.timeout.ms", "10000", LS_FALLBACK },
+		{ "heartbeat.interval.ms", "2000", LS_FALLBACK },
 		{ "max.poll.interval.ms", "300000", LS_FALLBACK },
 		/* Bounds of memory, per partition. */
 		{ "queued.min.messages", "100000", LS_FALLBACK },

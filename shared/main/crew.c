@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 enum {
+	SAME_WISH_MS = 500,
 	WAKE = SIGUSR1, /* a lane tells the waiting thread that it has ended */
 	BACKOFF_FIRST_MS = 200,
 	BACKOFF_MOST_MS = 30000,
@@ -174,20 +175,30 @@ static bool all_ended(const struct ls_crew *crew)
 	return atomic_load(&crew->ended) == crew->count;
 }
 
+/* The first signal begins the drain; a later one ends at once. Some tools (timeout, a terminal's process group) send one
+ * wish twice, so the same signal within SAME_WISH_MS is one. */
+static void take_signal(struct ls_crew *crew, int sig, int *first, int64_t *deadline_ms)
+{
+	if (*deadline_ms && sig == *first && ls_monotonic_ms() < *deadline_ms - LS_DRAIN_MS + SAME_WISH_MS)
+		return;
+	if (*deadline_ms)
+		end_now(crew, "second signal: ended without draining");
+	*first = sig;
+	begin_stop(crew, sig == SIGTERM ? "SIGTERM" : "SIGINT", deadline_ms);
+}
+
 /* The waiting thread's loop: signals in, ticks out, until every lane has ended. */
 static void supervise(struct ls_crew *crew, void (*tick)(void *arg), void *arg)
 {
 	int64_t next_tick_ms = ls_monotonic_ms() + 1000, deadline_ms = 0;
+	int first = 0;
 
 	while (!all_ended(crew)) {
 		int64_t wait_ms = next_tick_ms - ls_monotonic_ms();
 		int sig = wait_signal(wait_ms > 0 ? wait_ms : 0);
 
-		if (sig == SIGTERM || sig == SIGINT) {
-			if (deadline_ms)
-				end_now(crew, "second signal: ended without draining");
-			begin_stop(crew, sig == SIGTERM ? "SIGTERM" : "SIGINT", &deadline_ms);
-		}
+		if (sig == SIGTERM || sig == SIGINT)
+			take_signal(crew, sig, &first, &deadline_ms);
 		if (!deadline_ms && (atomic_load(&crew->fatal) || ls_stop_is_set(&crew->app->stop)))
 			begin_stop(crew, atomic_load(&crew->fatal) ? "fatal lane" : "asked to", &deadline_ms);
 		if (deadline_ms && ls_monotonic_ms() > deadline_ms)

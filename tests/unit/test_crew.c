@@ -210,6 +210,16 @@ static void a_signal_stops_gracefully(void **state)
 	}
 }
 
+static void the_same_signal_sent_twice_is_one_wish(void **state)
+{
+	pid_t pid = process(false);
+
+	(void)state;
+	for (int i = 0; i < 50; i++)
+		kill(pid, SIGTERM);
+	assert_int_equal(exit_code(pid), LS_EXIT_DONE);
+}
+
 static void a_second_signal_ends_at_once(void **state)
 {
 	pid_t pid = process(true);
@@ -241,6 +251,7 @@ int main(void)
 		cmocka_unit_test(the_crew_ends_when_every_lane_has_ended),
 		cmocka_unit_test(a_lane_is_up_while_it_runs),
 		cmocka_unit_test(a_signal_stops_gracefully),
+		cmocka_unit_test(the_same_signal_sent_twice_is_one_wish),
 		cmocka_unit_test(a_second_signal_ends_at_once),
 		cmocka_unit_test(classes_have_their_exit_codes),
 	};
