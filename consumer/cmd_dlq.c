@@ -314,21 +314,27 @@ static enum ls_class let_go(struct sending *sending, const struct ls_dead_list *
 static enum ls_class retry_one(void *context, const struct ls_dead_letter *letter, const struct ls_message *record,
 			       struct ls_error *err)
 {
-	struct ls_header header[MAX_HEADERS], kept[MAX_HEADERS + 1];
-	size_t count = ls_message_headers(record, header, MAX_HEADERS), n = 0;
+	size_t count = ls_message_headers(record, NULL, 0), n = 0;
+	struct ls_header *header = calloc(count + 1, sizeof *header);
 	char topic[LS_TOPIC_NAME], retries[24];
 	struct ls_str value = record->value;
+	enum ls_class class;
 
-	for (size_t i = 0; i < count && i < MAX_HEADERS; i++) {
+	if (!header)
+		abort();
+	ls_message_headers(record, header, count);
+	for (size_t i = 0; i < count; i++) {
 		if (ls_str_equal(header[i].name, LS_STR("lockstep.null")))
 			value = (struct ls_str){ NULL, 0 };
 		if (header[i].name.len < 9 || memcmp(header[i].name.ptr, "lockstep.", 9) != 0)
-			kept[n++] = header[i];
+			header[n++] = header[i];
 	}
 	snprintf(topic, sizeof topic, "%.*s", LS_ARG(letter->topic));
 	snprintf(retries, sizeof retries, "%lld", (long long)letter->retries + 1);
-	kept[n++] = (struct ls_header){ LS_STR("lockstep.retries"), ls_str_of(retries) };
-	return send_record(context, topic, letter->partition, letter->key, value, kept, n, err);
+	header[n++] = (struct ls_header){ LS_STR("lockstep.retries"), ls_str_of(retries) };
+	class = send_record(context, topic, letter->partition, letter->key, value, header, n, err);
+	free(header);
+	return class;
 }
 
 static void log_drops(struct ls_app *app, const struct ls_dead_list *list, const char *reason)

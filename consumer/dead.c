@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-enum { MAX_HEADERS = 64, OWN_HEADERS = 9 };
+enum { OWN_HEADERS = 9 };
 
 void ls_item_kill(struct ls_sink_lane *lane, struct ls_item *item, const struct ls_error *why)
 {
@@ -23,26 +23,27 @@ static struct ls_header header(struct ls_sink_lane *lane, const char *name, cons
 	return (struct ls_header){ ls_str_of(name), ls_arena_printf(lane->arena, fmt, number) };
 }
 
-/* copy_headers keeps the message's own headers, but not what an earlier round as a dead letter put there. */
-static size_t copy_headers(const struct ls_message *message, struct ls_header *out)
+/* copy_headers keeps the message's own headers, all of them, but not what an earlier round as a dead letter put there;
+ * it leaves room for ours. */
+static struct ls_header *copy_headers(struct ls_sink_lane *lane, const struct ls_message *message, size_t *ret_count)
 {
-	struct ls_header all[MAX_HEADERS];
-	size_t count = ls_message_headers(message, all, MAX_HEADERS), kept = 0;
+	size_t count = ls_message_headers(message, NULL, 0), kept = 0;
+	struct ls_header *all = ls_arena_alloc(lane->arena, (count + OWN_HEADERS) * sizeof *all);
 
-	if (count > MAX_HEADERS)
-		count = MAX_HEADERS;
+	ls_message_headers(message, all, count);
 	for (size_t i = 0; i < count; i++)
 		if (all[i].name.len < 9 || memcmp(all[i].name.ptr, "lockstep.", 9) != 0 ||
 		    ls_str_equal(all[i].name, LS_STR("lockstep.retries")))
-			out[kept++] = all[i];
-	return kept;
+			all[kept++] = all[i];
+	*ret_count = kept;
+	return all;
 }
 
 static enum ls_class send_one(struct ls_sink_lane *lane, const struct ls_message *message, const struct ls_item *item,
 			      struct ls_error *err)
 {
-	struct ls_header headers[MAX_HEADERS + OWN_HEADERS];
-	size_t count = copy_headers(message, headers);
+	size_t count = 0;
+	struct ls_header *headers = copy_headers(lane, message, &count);
 	char key[LS_TOPIC_NAME + 48];
 	int key_len = snprintf(key, sizeof key, "%.*s-%d-%lld", LS_ARG(message->topic), message->partition,
 			       (long long)message->offset);
@@ -151,6 +152,10 @@ enum ls_class ls_sink_conflicts(struct ls_sink_lane *lane, const struct ls_item 
 		ls_buf_add_char(&lane->buf, '}');
 		class = ls_sink_send(lane, lane->conflicts, -1, event->entity_id, ls_buf_str(&lane->buf), NULL, 0,
 				     &lane->other, err);
+		if (class == LS_POISON) { /* too large as JSON: the event itself is in its topic */
+			ls_stats_error(lane->base.stats, err->text);
+			class = LS_OK;
+		}
 	}
 	return class;
 }

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { MAX_HEADERS = 96, STEP = 500 };
+enum { STEP = 500 };
 
 void ls_dead_list_init(struct ls_dead_list *list)
 {
@@ -77,16 +77,20 @@ static void read_header(struct ls_dead_letter *letter, const struct ls_header *h
 
 static void read_letter(struct ls_dead_letter *letter, const struct ls_message *message, struct ls_arena *arena)
 {
-	struct ls_header header[MAX_HEADERS];
-	size_t count = ls_message_headers(message, header, MAX_HEADERS);
+	size_t count = ls_message_headers(message, NULL, 0);
+	struct ls_header *header = calloc(count + 1, sizeof *header);
 
+	if (!header)
+		abort();
+	ls_message_headers(message, header, count);
 	letter->bytes = message->value.len;
 	letter->dlq_partition = message->partition;
 	letter->dlq_offset = message->offset;
 	letter->alive = true;
 	letter->time_us = message->timestamp_us;
-	for (size_t i = 0; i < count && i < MAX_HEADERS; i++)
+	for (size_t i = 0; i < count; i++)
 		read_header(letter, &header[i], arena);
+	free(header);
 }
 
 /* Calls take for every message of the topic up to its end. */
