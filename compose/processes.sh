@@ -30,7 +30,8 @@ stop_process() {
 port_is_free() {
 	local hex
 	printf -v hex '%04X' "$1"
-	! grep -qsiE "^ *[0-9]+: [0-9A-F]+:$hex " /proc/net/tcp /proc/net/tcp6
+	# Connections that only wait to be forgotten (TIME_WAIT, 06) keep no server from its port.
+	! grep -qsiE "^ *[0-9]+: [0-9A-F]+:$hex [0-9A-F]+:[0-9A-F]+ (0[1-57-9]|0[A-F])" /proc/net/tcp /proc/net/tcp6
 }
 
 free_port() {
