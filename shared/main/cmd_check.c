@@ -81,6 +81,8 @@ const struct ls_command ls_command_check = {
 	.summary = "is it safe to run? each check measured, with the fix",
 	.help = "  --json    as JSON: {\"verdict\", \"checks\": [{\"name\", \"level\", \"findings\"}]}\n"
 		"  --strict  exit 7 on warnings, too\n"
-		"\nSAFE and SAFE_WITH_WARNINGS exit with 0, UNSAFE with 7.\n",
+		"\nConflict resolution, error handling and idempotency are tried on scratch tables and scratch topics\n"
+		"({prefix}.check-...), which are removed again. Nothing else is written.\n"
+		"SAFE and SAFE_WITH_WARNINGS exit with 0, UNSAFE with 7.\n",
 	.run = check,
 };

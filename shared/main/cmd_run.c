@@ -57,7 +57,9 @@ static bool is_safe(struct ls_app *app)
 
 	if (verdict == LS_UNSAFE) {
 		ls_check_note(report);
-		fprintf(stderr, "lockstep: run refuses what is UNSAFE; mend it, or start with --skip-check\n");
+		fprintf(stderr, "lockstep: run refuses what is UNSAFE: mend what is FAILED above (each has its fix), "
+				"or start with "
+				"--skip-check\n");
 	} else {
 		LS_LOG(app->log, LS_LOG_INFO, NULL, "checked", LS_F("verdict", ls_report_verdict_name(verdict)));
 	}
@@ -83,10 +85,11 @@ const struct ls_command ls_command_run = {
 	.arguments = "[flags]",
 	.summary = "check, then keep everything in step until told to stop",
 	.help = "  --no-cdc                    leave sources out that read a database's log\n"
-		"  --no-event-driven           leave webhooks out\n"
-		"  --no-polling                leave polled sources out\n"
+		"  --no-event-driven           leave sources out that are told: webhooks\n"
+		"  --no-polling                leave sources out that are asked from time to time\n"
 		"  --polling-interval MINUTES  for every polled source; or a duration such as 30s\n"
 		"  --skip-check                start even what `check` calls UNSAFE\n"
-		"\nSIGTERM and SIGINT stop it gracefully, within 20 s; a second one at once (exit 75).\n",
+		"\nWhat `check` calls UNSAFE is refused with exit 7. Sinks run whichever sources are left out.\n"
+		"SIGTERM and SIGINT stop it gracefully, within 20 s; a second one at once (exit 75).\n",
 	.run = run,
 };

@@ -1,8 +1,8 @@
 """`lockstep status`, with and without a running process, with parts that do not answer; and the families that run leaves out."""
-import os, sys, time
+import os, re, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
-from lockstep_test import Scenario, main, wait_for
+from lockstep_test import ROOT, Scenario, main, wait_for
 
 
 class Status(Scenario):
@@ -129,6 +129,19 @@ class Status(Scenario):
         self.assertIn('"second"', w.run('status', 'contact', '7', config=run.config).stdout)
         self.assertEqual(w.run('status', 'kontact', '7', ok=False).returncode, 3)
         self.assertEqual(w.run('status', 'contact', ok=False).returncode, 2)
+
+    def test_the_page_on_monitoring_names_every_metric_and_no_other(self):
+        w = self.prepare()
+        run = w.start('run', '--skip-check', wait=True)
+        served = {line.split()[2].removeprefix('lockstep_') for line in w.get(run, '/metrics')[1].splitlines() if line.startswith('# TYPE')}
+        with open(f'{ROOT}/docs/monitoring.md') as f:
+            text = f.read()
+        table = text[text.index('| metric |'):text.index('Watch two things')]
+        named = {name for row in table.strip().splitlines()[2:] for name in re.findall(r'`([a-z_]+)`', row.split('|')[1])}
+        self.assertEqual(named, served)
+        for path in ('/healthz', '/readyz', '/api/v1/status'):
+            self.assertEqual(w.get(run, path)[0], 200)
+            self.assertIn(path, text)
 
     # ---- families ----
 
