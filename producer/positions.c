@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 
-enum { FETCH = 100, WAIT_MS = 500, PATIENCE_MS = 60 * 1000, VALUE_MAX = 4 * 1024 * 1024 };
+enum { FETCH = 100, WAIT_MS = 500, PATIENCE_MS = 60 * 1000, SAVE_MS = 30 * 1000, VALUE_MAX = 4 * 1024 * 1024 };
 
 static void json_release(json_t **json)
 {
@@ -162,4 +162,45 @@ enum ls_class ls_positions_load(const struct ls_kafka_conf *conf, const char *to
 		class = parse(&newest, topic, arena, ret, err);
 	ls_buf_release(&newest.value);
 	return class;
+}
+
+static void delivered(void *context, void *opaque, enum ls_class class, const char *problem, int64_t offset)
+{
+	struct ls_error *lost = context;
+
+	(void)opaque;
+	(void)offset;
+	if (class)
+		ls_fail(lost, class, "delivery", "Kafka did not take the record: %s",
+			problem ? problem : "no reason given");
+}
+
+enum ls_class ls_positions_save(const struct ls_kafka_conf *conf, const char *topic, const struct ls_position *record,
+				struct ls_error *err)
+{
+	struct ls_error lost = { .class = LS_OK };
+	struct ls_producer *producer = NULL;
+	struct ls_str value = { NULL, 0 };
+	struct ls_buf text;
+	enum ls_class class = ls_producer_open(conf, delivered, &lost, &producer, err);
+
+	if (class)
+		return class;
+	ls_buf_init(&text, VALUE_MAX);
+	if (record->position.len) {
+		ls_position_print(record, &text);
+		value = ls_buf_str(&text);
+	}
+	class = text.full ? ls_fail(err, LS_FATAL, "position", "the record is larger than %d bytes", VALUE_MAX)
+			  : ls_producer_send(producer, topic, -1, record->source, value, NULL, 0, &lost, err);
+	if (!class)
+		class = ls_producer_flush(producer, SAVE_MS, err);
+	if (!class && lost.class) {
+		*err = lost;
+		class = lost.class;
+	}
+	ls_producer_close(producer);
+	ls_buf_release(&text);
+	return class ? ls_fail_in(err, "position of source \"%.*s\" to topic %s", LS_ARG(record->source), topic)
+		     : LS_OK;
 }

@@ -32,3 +32,8 @@ enum ls_class ls_position_parse(struct ls_str text, struct ls_arena *arena, stru
  * and offset. LS_RETRY: Kafka was not reachable. */
 enum ls_class ls_positions_load(const struct ls_kafka_conf *conf, const char *topic, struct ls_str source,
 				struct ls_arena *arena, struct ls_position *ret, struct ls_error *err);
+
+/* ls_positions_save writes one record and waits until it is acknowledged; an empty position writes a tombstone. Not for
+ * a running capture: that one keeps its own producer. LS_RETRY: Kafka did not take it within 30 s. */
+enum ls_class ls_positions_save(const struct ls_kafka_conf *conf, const char *topic, const struct ls_position *record,
+				struct ls_error *err);

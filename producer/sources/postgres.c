@@ -11,10 +11,8 @@ static struct pgsrc *of(struct ls_source *source)
 	return (struct pgsrc *)source;
 }
 
-static struct ls_source *pgsrc_close(struct ls_source *source)
+struct pgsrc *pgsrc_free(struct pgsrc *src)
 {
-	struct pgsrc *src = of(source);
-
 	if (!src)
 		return NULL;
 	src->snapshot = pgsrc_snapshot_free(src->snapshot);
@@ -27,7 +25,13 @@ static struct ls_source *pgsrc_close(struct ls_source *source)
 	return NULL;
 }
 
-static struct pgsrc *new_source(const void *options, const struct ls_source_context *context)
+static struct ls_source *pgsrc_close(struct ls_source *source)
+{
+	(void)pgsrc_free(of(source));
+	return NULL;
+}
+
+struct pgsrc *pgsrc_new(const void *options, const struct ls_source_context *context)
 {
 	struct pgsrc *src = calloc(1, sizeof(*src));
 
@@ -69,7 +73,7 @@ static enum ls_class prepare(struct pgsrc *src, struct ls_str position, int64_t 
 static enum ls_class pgsrc_open(const void *options, const struct ls_source_context *context, struct ls_str position,
 				int64_t floor, struct ls_source **ret_src, struct ls_error *err)
 {
-	struct pgsrc *src = new_source(options, context);
+	struct pgsrc *src = pgsrc_new(options, context);
 	enum ls_class class = prepare(src, position, floor, err);
 
 	if (class) {
@@ -149,5 +153,6 @@ const struct ls_source_ops ls_source_postgres = {
 	.close = pgsrc_close,
 	.check = pgsrc_check,
 	.lookup = pgsrc_lookup,
+	.resnapshot = pgsrc_resnapshot,
 	.describe = pgsrc_describe,
 };

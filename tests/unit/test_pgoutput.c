@@ -289,6 +289,30 @@ static void what_was_seen_of_each_partition_is_part_of_the_position(void **state
 	ls_arena_free(arena);
 }
 
+static void a_position_that_begins_anew_forgets_what_was_seen_and_keeps_its_rounds(void **state)
+{
+	static const char text[] =
+		"{\"lsn\":\"0/A\",\"snapshot\":{\"rounds\":[{\"lsn\":\"0/9\",\"version\":7}],\"tables\":"
+		"{\"public.a\":true,\"public.b\":[\"7\"]}},\"base\":{\"t\":{\"0\":[17,18]}}}";
+	struct ls_arena *arena = ls_arena_new(0);
+	struct pgsrc_position position;
+	struct ls_error err;
+
+	(void)state;
+	pgsrc_position_init(&position);
+	assert_int_equal(pgsrc_position_parse(&position, LS_STR(text), &err), LS_OK);
+	pgsrc_position_table(&position, "public.a", json_false());
+	assert_string_equal(pgsrc_position_print(&position, position.lsn, arena).ptr,
+			    "{\"lsn\":\"0/A\",\"snapshot\":{\"rounds\":[{\"lsn\":\"0/9\",\"version\":7}],\"tables\":"
+			    "{\"public.a\":false,\"public.b\":[\"7\"]}},\"base\":{\"t\":{\"0\":[17,18]}}}");
+	pgsrc_position_restart(&position, 0);
+	assert_string_equal(pgsrc_position_print(&position, position.lsn, arena).ptr,
+			    "{\"lsn\":\"0/0\",\"snapshot\":{\"rounds\":[{\"lsn\":\"0/9\",\"version\":7}],\"tables\":"
+			    "{\"public.a\":false,\"public.b\":[\"7\"]}}}");
+	pgsrc_position_release(&position);
+	ls_arena_free(arena);
+}
+
 static void a_base_that_is_not_one_is_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -349,6 +373,7 @@ int main(void)
 		cmocka_unit_test(copy_lines_are_split_and_unescaped),
 		cmocka_unit_test(a_position_comes_back_as_it_was_written),
 		cmocka_unit_test(what_was_seen_of_each_partition_is_part_of_the_position),
+		cmocka_unit_test(a_position_that_begins_anew_forgets_what_was_seen_and_keeps_its_rounds),
 		cmocka_unit_test(a_base_that_is_not_one_is_refused),
 		cmocka_unit_test(slots_of_two_sources_or_installations_never_share_a_name),
 	};

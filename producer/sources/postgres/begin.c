@@ -78,6 +78,14 @@ static enum ls_class server_clock(struct pgsrc *src, int64_t *ret_us, struct ls_
 	return class;
 }
 
+enum ls_class pgsrc_slot_foreign(const struct pgsrc *src, const struct pgsrc_slot *slot, struct ls_error *err)
+{
+	return ls_fail(err, LS_FATAL, "slot",
+		       "slot \"%s\" belongs to plugin \"%s\" and database \"%s\": choose another with the "
+		       "option `slot`",
+		       src->slot, slot->plugin, slot->database);
+}
+
 static bool ahead_of(const struct pgsrc_slot *slot, uint64_t lsn)
 {
 	return slot->confirmed > lsn;
@@ -95,16 +103,13 @@ static enum ls_class check_slot(const struct pgsrc *src, const struct pgsrc_slot
 			       "tables again",
 			       src->slot, pgout_lsn_print(src->position.lsn, ours), src->context.name);
 	if (strcmp(slot->plugin, "pgoutput") != 0 || strcmp(slot->database, PQdb(src->side)) != 0)
-		return ls_fail(err, LS_FATAL, "slot",
-			       "slot \"%s\" belongs to plugin \"%s\" and database \"%s\": choose another with the "
-			       "option `slot`",
-			       src->slot, slot->plugin, slot->database);
+		return pgsrc_slot_foreign(src, slot, err);
 	if (slot->lost)
 		return ls_fail(err, LS_FATAL, "slot",
 			       "slot \"%s\" is lost: the server removed WAL that it still needed "
-			       "(max_slot_wal_keep_size). Run "
-			       "SELECT pg_drop_replication_slot('%s'); then `lockstep snapshot %s`",
-			       src->slot, src->slot, src->context.name);
+			       "(max_slot_wal_keep_size). Run `lockstep snapshot %s`, which drops it and reads the "
+			       "tables again",
+			       src->slot, src->context.name);
 	if (slot->active)
 		return ls_fail(err, LS_FENCED, "55006",
 			       "slot \"%s\" is active for PID %d: another capture of this source is running", src->slot,
@@ -121,17 +126,19 @@ static enum ls_class check_slot(const struct pgsrc *src, const struct pgsrc_slot
 	return LS_OK;
 }
 
-/* tables_left counts those that were not read to their end; without a snapshot they count as read. */
+/* tables_left counts those that were not read to their end; without a snapshot they count as read, unless somebody asked
+ * for them since. */
 static size_t tables_left(struct pgsrc *src)
 {
 	size_t left = 0;
 
 	for (size_t i = 0; i < src->table_count; i++) {
 		const char *label = src->table[i].label;
+		const json_t *progress = json_object_get(src->position.tables, label);
 
-		if (json_is_true(json_object_get(src->position.tables, label)))
+		if (json_is_true(progress))
 			continue;
-		if (!src->context.snapshot)
+		if (!src->context.snapshot && !progress)
 			pgsrc_position_table(&src->position, label, json_true());
 		else
 			left++;
@@ -199,21 +206,23 @@ static enum ls_class begin(struct pgsrc *src, struct ls_str position, int64_t fl
 {
 	struct pgsrc_slot slot;
 	enum ls_class class = pgsrc_slot_state(src->side, src->slot, &slot, err);
+	bool resumed = false;
 
 	if (!class && position.len)
 		class = pgsrc_position_parse(&src->position, position, err);
-	if (!class && (slot.exists || position.len))
-		class = check_slot(src, &slot, position.len > 0, err);
+	resumed = src->position.lsn > 0;
+	if (!class && (slot.exists || resumed))
+		class = check_slot(src, &slot, resumed, err);
 	if (!class)
 		class = ls_pg_connect(src->options.url, src->context.name, true, &src->repl, err);
 	if (class)
 		return class;
-	src->announce = !position.len;
+	src->announce = !resumed;
 	pgsrc_base_begin(src);
 	if (!slot.exists)
 		return first_start(src, floor, err);
 	/* A slot without a position: it was made, and the first position never became durable. All is still in it. */
-	if (!position.len)
+	if (!resumed)
 		src->position.lsn = slot.confirmed;
 	if (!tables_left(src))
 		return pgsrc_stream_start(src, err);

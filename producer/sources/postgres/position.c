@@ -228,6 +228,13 @@ void pgsrc_position_seen(const struct pgsrc_position *position, const char *topi
 	*ret_max_version = json_is_integer(version) ? json_integer_value(version) : LS_NONE;
 }
 
+void pgsrc_position_restart(struct pgsrc_position *position, uint64_t lsn)
+{
+	position->lsn = lsn;
+	(void)json_object_clear(position->base);
+	changed(position);
+}
+
 enum ls_class pgsrc_position_round(struct pgsrc_position *position, struct pgsrc_round round, struct ls_error *err)
 {
 	if (position->round_count == PGSRC_MAX_ROUNDS)

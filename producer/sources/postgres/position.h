@@ -4,7 +4,7 @@
  *  "base": {"lockstep.contact": {"0": [17, 1795252443120000]}}}
  * A table is true once it was read to its end, else the key below which it was, or false. A round is one consistent
  * reading: its rows carry the round's version, and the clock is raised to it where the stream passes the round's
- * lsn. base, two-way only: per topic and partition, the next offset and the highest version that the destination of the
+ * lsn. lsn 0/0 asks for a new slot. base, two-way only: per topic and partition, the next offset and the highest version that the destination of the
  * same name had applied at lsn. */
 #pragma once
 
@@ -54,6 +54,10 @@ void pgsrc_position_see(struct pgsrc_position *position, const char *topic, int3
 			int64_t max_version);
 void pgsrc_position_seen(const struct pgsrc_position *position, const char *topic, int32_t partition,
 			 int64_t *ret_next_offset, int64_t *ret_max_version);
+
+/* pgsrc_position_restart: the log goes on from `lsn` (0: from where a new slot begins) with something missing before
+ * it, so that nothing is known of what was seen. Tables and rounds stay. */
+void pgsrc_position_restart(struct pgsrc_position *position, uint64_t lsn);
 
 /* pgsrc_position_floor returns the highest version of the rounds at or before lsn, or LS_NONE. */
 int64_t pgsrc_position_floor(const struct pgsrc_position *position, uint64_t lsn);

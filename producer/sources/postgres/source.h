@@ -79,6 +79,10 @@ struct pgsrc {
 	bool ledger; /* sync_offsets is there, and in the publication where that is ours */
 };
 
+/* Nothing is connected yet; half-made is freed as well. */
+struct pgsrc *pgsrc_new(const void *options, const struct ls_source_context *context);
+struct pgsrc *pgsrc_free(struct pgsrc *src); /* NULL ok */
+
 enum { PGSRC_BATCH_BYTES = 4 << 20 };
 
 /* ---- setup.c: before anything is read ---- */
@@ -91,6 +95,8 @@ struct pgsrc_slot {
 	char plugin[64], database[64];
 };
 enum ls_class pgsrc_slot_state(PGconn *conn, const char *name, struct pgsrc_slot *ret, struct ls_error *err);
+/* pgsrc_slot_foreign: the slot was made for something else. */
+enum ls_class pgsrc_slot_foreign(const struct pgsrc *src, const struct pgsrc_slot *slot, struct ls_error *err);
 enum ls_class pgsrc_slot_create(PGconn *conn, const char *name, bool temporary, uint64_t *ret_lsn, char snapshot[64],
 				struct ls_error *err);
 enum ls_class pgsrc_server(struct pgsrc *src, struct ls_error *err); /* version, wal_level */
@@ -147,7 +153,10 @@ void pgsrc_base_give(const struct pgsrc *src, size_t mapping, struct ls_event *e
 /* pgsrc_base_recall lets sync_offsets come by once more where nothing is known of it. LS_RETRY: connection lost. */
 enum ls_class pgsrc_base_recall(struct pgsrc *src, struct ls_error *err);
 
-/* ---- check.c, lookup.c ---- */
+/* ---- check.c, lookup.c, resnapshot.c ---- */
+enum ls_class pgsrc_resnapshot(const void *options, const struct ls_source_context *context, struct ls_str position,
+			       const char *table, bool dry_run, struct ls_arena *arena, struct ls_resnapshot *ret,
+			       struct ls_error *err);
 void pgsrc_check(const void *options, const struct ls_source_context *context, struct ls_report *report);
 enum ls_class pgsrc_lookup(const void *options, const struct ls_source_context *context,
 			   const struct ls_mapping *mapping, struct ls_str entity_id, struct ls_arena *arena,
