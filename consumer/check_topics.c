@@ -1,5 +1,5 @@
-/* Tried, not assumed: a stale event, a duplicate, another key and garbage go through scratch topics, the state through a
- * scratch versions topic and back. What is compared came out of Kafka again, by the decoder that sinks use. */
+/* Tried, not assumed: a stale event, a duplicate, another key and garbage go through scratch topics, the state through
+ * a scratch versions topic and back. What is compared came out of Kafka again, by the decoder that sinks use. */
 #include "check_topics.h"
 
 #include "avro/codec.h"

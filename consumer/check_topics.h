@@ -1,4 +1,5 @@
-/* `lockstep check`, the part that is tried on Kafka: conflict resolution, error handling and idempotency on scratch topics. */
+/* `lockstep check`, the part that is tried on Kafka: conflict resolution, error handling and idempotency on scratch
+ * topics. */
 #pragma once
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* What `lockstep status` knows, as JSON: gathered from the destinations' marks, the topics and the running process. Nothing
- * that does not answer hides the rest: it has "error" instead, and what is not known is null. */
+/* What `lockstep status` knows, as JSON: gathered from the destinations' marks, the topics and the running process.
+ * Nothing that does not answer hides the rest: it has "error" instead, and what is not known is null. */
 #pragma once
 
 #include "lockstep/error.h"
@@ -25,8 +25,8 @@ json_t *ls_status_destinations(const struct ls_app *app, const json_t *live);
 /* ls_status_sources: one object per source: the saved position and its age, how far the snapshot is. */
 json_t *ls_status_sources(const struct ls_app *app, const json_t *live);
 
-/* ls_status_entity: where one entity stands in each system: {entity_id, entity_type, cdc, polling}. LS_FATAL: there is no
- * such entity. The caller owns *ret. */
+/* ls_status_entity: where one entity stands in each system: {entity_id, entity_type, cdc, polling}. LS_FATAL: there is
+ * no such entity. The caller owns *ret. */
 enum ls_class ls_status_entity(struct ls_app *app, const char *entity, const char *id, json_t **ret,
 			       struct ls_error *err);
 

@@ -175,8 +175,8 @@ static bool all_ended(const struct ls_crew *crew)
 	return atomic_load(&crew->ended) == crew->count;
 }
 
-/* The first signal begins the drain; a later one ends at once. Some tools (timeout, a terminal's process group) send one
- * wish twice, so the same signal within SAME_WISH_MS is one. */
+/* The first signal begins the drain; a later one ends at once. Some tools (timeout, a terminal's process group) send
+ * one wish twice, so the same signal within SAME_WISH_MS is one. */
 static void take_signal(struct ls_crew *crew, int sig, int *first, int64_t *deadline_ms)
 {
 	if (*deadline_ms && sig == *first && ls_monotonic_ms() < *deadline_ms - LS_DRAIN_MS + SAME_WISH_MS)

@@ -143,7 +143,8 @@ static void text_finding(const struct finding *finding, bool colour, struct ls_b
 		ls_buf_printf(out, "          fix: %s\n", finding->fix);
 }
 
-/* A hundred tables that are all fine are two lines and a number; what is wrong is shown a little longer. JSON has all. */
+/* A hundred tables that are all fine are two lines and a number; what is wrong is shown a little longer. JSON has
+ * all. */
 static void text_group(const struct ls_report *report, const struct finding *first, bool colour, struct ls_buf *out)
 {
 	size_t most = first->level == LS_LEVEL_OK ? 2 : 5, count = 0;

@@ -558,7 +558,8 @@ static void a_lost_connection_is_to_be_tried_again(void **state)
 	world_until(world, 1);
 }
 
-/* The server gives a client up that is silent for wal_sender_timeout; a lane that waits for Kafka must not be silent. */
+/* The server gives a client up that is silent for wal_sender_timeout; a lane that waits for Kafka must not be
+ * silent. */
 static void keepalives_hold_the_connection_while_nothing_is_read(void **state)
 {
 	struct world *world = *state;

@@ -1,4 +1,5 @@
-/* What a local edit had seen of the other systems: sync_offsets in the log of a system that is source and destination. */
+/* What a local edit had seen of the other systems: sync_offsets in the log of a system that is source and
+ * destination. */
 #include "source_world.h"
 
 enum { PARTITIONS = 4 };

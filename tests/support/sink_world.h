@@ -1,5 +1,6 @@
-/* A sink lane on a real broker with a destination in memory, for tests: the destination outlives its lanes as a database
- * would, keeps marks, ledger and rows together, and fails when the test says so. LS_TEST_KAFKA names the broker. */
+/* A sink lane on a real broker with a destination in memory, for tests: the destination outlives its lanes as a
+ * database would, keeps marks, ledger and rows together, and fails when the test says so. LS_TEST_KAFKA names the
+ * broker. */
 #pragma once
 
 #include "avro/codec.h"

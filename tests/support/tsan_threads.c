@@ -1,5 +1,5 @@
-/* The C11 threads that librdkafka is built on, by way of POSIX threads: ThreadSanitizer knows those alone, and ends where
- * a thread comes to it that it did not see begin. Linked into programs of the tsan build only. */
+/* The C11 threads that librdkafka is built on, by way of POSIX threads: ThreadSanitizer knows those alone, and ends
+ * where a thread comes to it that it did not see begin. Linked into programs of the tsan build only. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdint.h>
