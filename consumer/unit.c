@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RESTORE_STEP = 2000, FOLD_STEP = 1000 };
+enum { RESTORE_STEP = 2000, FOLD_STEP = 1000, STORE_STEP = 1000 };
 
 /* Markers have a key that is no UTF-8 text, so no entity can have it: 0xff and the name of the events topic. */
 static const char marker_lead = '\xff';
@@ -61,17 +61,36 @@ static enum ls_class publish(struct ls_sink_lane *lane, struct ls_unit *unit, st
 			    &unit->receipt, err);
 }
 
-static enum ls_class store_states(struct ls_unit *unit, struct ls_plan *plan, struct ls_error *err)
+static int by_key(const void *a, const void *b)
+{
+	const struct ls_plan_key *const *left = a, *const *right = b;
+
+	return ls_str_compare((*left)->entity_id, (*right)->entity_id);
+}
+
+/* changed_keys lists the keys whose state changed in the order of the store, so that neighbours share a page. */
+static size_t changed_keys(struct ls_sink_lane *lane, const struct ls_plan *plan, struct ls_plan_key ***ret)
+{
+	struct ls_plan_key **key =
+		ls_arena_alloc(lane->plan_arena, (plan->keys.count + 1) * sizeof(struct ls_plan_key *));
+	size_t count = 0;
+
+	for (size_t i = 0; i < plan->keys.count; i++) {
+		key[count] = plan->keys.slot[i].value;
+		count += key[count]->changed;
+	}
+	qsort(key, count, sizeof(struct ls_plan_key *), by_key);
+	*ret = key;
+	return count;
+}
+
+static enum ls_class store_some(struct ls_unit *unit, struct ls_plan_key **key, size_t count, struct ls_error *err)
 {
 	enum ls_class class = ls_store_write_begin(unit->store, unit->owner_epoch, err);
 
-	for (size_t i = 0; !class && i < plan->keys.count; i++) {
-		struct ls_plan_key *key = plan->keys.slot[i].value;
-
-		if (!key->changed)
-			continue;
-		key->state.owner_epoch = unit->owner_epoch;
-		class = ls_store_put(unit->store, key->entity_id, &key->state, err);
+	for (size_t i = 0; !class && i < count; i++) {
+		key[i]->state.owner_epoch = unit->owner_epoch;
+		class = ls_store_put(unit->store, key[i]->entity_id, &key[i]->state, err);
 		if (class)
 			ls_store_abort(unit->store);
 	}
@@ -83,9 +102,27 @@ static enum ls_class store_states(struct ls_unit *unit, struct ls_plan *plan, st
 	return ls_store_commit(unit->store, &unit->meta, err);
 }
 
+/* store_states commits in several steps: each holds its changed pages in memory, and a part of a batch is as good as
+ * none, because the log is folded again from the marker. */
+static enum ls_class store_states(struct ls_sink_lane *lane, struct ls_unit *unit, const struct ls_plan *plan,
+				  struct ls_error *err)
+{
+	struct ls_plan_key **key;
+	size_t count = changed_keys(lane, plan, &key), at = 0;
+	enum ls_class class = LS_OK;
+
+	while (!class && at < count) {
+		size_t n = count - at < STORE_STEP ? count - at : STORE_STEP;
+
+		class = store_some(unit, key + at, n, err);
+		at += n;
+	}
+	return class;
+}
+
 enum ls_class ls_unit_save(struct ls_sink_lane *lane, struct ls_unit *unit, struct ls_plan *plan, struct ls_error *err)
 {
-	enum ls_class class = store_states(unit, plan, err);
+	enum ls_class class = store_states(lane, unit, plan, err);
 
 	LS_FAILPOINT("sink.state_stored");
 	for (size_t i = 0; !class && i < plan->keys.count; i++) {
