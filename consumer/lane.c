@@ -188,6 +188,23 @@ static size_t skip_old(const struct ls_part *part, const struct ls_message *mess
 	return n;
 }
 
+/* drop_passing takes out reports of what the client gets over by itself: no record is lost by them, and the lane need
+ * not begin anew. Returns how many messages are left. */
+static size_t drop_passing(struct ls_sink_lane *lane, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (lane->message[i].class != LS_RETRY) {
+			lane->message[kept++] = lane->message[i];
+			continue;
+		}
+		ls_stats_error(lane->base.stats, lane->message[i].problem);
+		ls_message_free(&lane->message[i]);
+	}
+	return kept;
+}
+
 static enum ls_class work(struct ls_sink_lane *lane, struct ls_part *part, size_t count, struct ls_error *err)
 {
 	size_t at = skip_old(part, lane->message, count);
@@ -230,6 +247,7 @@ static enum ls_class step(struct ls_sink_lane *lane, struct ls_part *part, size_
 	if (!folded(lane, part->unit))
 		return LS_OK;
 	*ret_count = ls_partition_fetch(part->queue, 0, lane->message, (size_t)lane->config->batch_size);
+	*ret_count = drop_passing(lane, *ret_count);
 	if (*ret_count)
 		class = work(lane, part, *ret_count, err);
 	return class;

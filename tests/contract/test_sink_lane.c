@@ -534,9 +534,8 @@ static void a_stop_leaves_the_markers_at_the_marks(void **state)
 
 /* ---- the group ---- */
 
-static void two_sinks_share_the_partitions_and_hand_them_over(void **state)
+static void shared(struct sink_world *w)
 {
-	struct sink_world *w = *state;
 	struct sink_lane *first = world_start(w, 0), *second;
 
 	say_many(w, 0, 100, "name");
@@ -556,6 +555,19 @@ static void two_sinks_share_the_partitions_and_hand_them_over(void **state)
 	assert_once(w, 0, 300, "name");
 }
 
+static void two_sinks_share_the_partitions_and_hand_them_over(void **state)
+{
+	shared(*state);
+}
+
+static void two_lanes_of_one_process_do_so_over_one_state_directory(void **state)
+{
+	struct sink_world *w = *state;
+
+	w->one_process = true;
+	shared(w);
+}
+
 static void a_handover_in_the_middle_of_a_retry_repeats_nothing(void **state)
 {
 	struct sink_world *w = *state;
@@ -572,6 +584,27 @@ static void a_handover_in_the_middle_of_a_retry_repeats_nothing(void **state)
 	world_stop(first);
 
 	assert_once(w, 0, 200, "name");
+}
+
+static void large_events_come_in_several_slices(void **state)
+{
+	enum { EVENTS = 60, BYTES = 300000 };
+	struct sink_world *w = *state;
+	char *name = ls_arena_zalloc(w->arena, BYTES + 1);
+
+	memset(name, 'n', BYTES);
+	for (int i = 0; i < EVENTS; i++)
+		world_say(w, (struct say){ .id = "1",
+					   .name = name,
+					   .event_id = ls_arena_printf(w->arena, "e%d", i).ptr,
+					   .version = i });
+	world_flush(w);
+
+	world_run_to_end(w);
+
+	assert_string_equal(world_row(w, "1")->event_id, "e59");
+	assert_true(w->fake.applies >= EVENTS * BYTES / (9 << 20));
+	assert_int_equal(world_letters(w), 0);
 }
 
 static void what_hurries_comes_first(void **state)
@@ -633,7 +666,9 @@ int main(void)
 		T(a_record_that_a_paused_sink_publishes_late_is_healed),
 		T(a_stop_leaves_the_markers_at_the_marks),
 		T(two_sinks_share_the_partitions_and_hand_them_over),
+		T(two_lanes_of_one_process_do_so_over_one_state_directory),
 		T(a_handover_in_the_middle_of_a_retry_repeats_nothing),
+		T(large_events_come_in_several_slices),
 		T(what_hurries_comes_first),
 		T(a_mark_that_the_topic_does_not_hold_is_fatal_and_says_so),
 	};

@@ -332,7 +332,8 @@ struct sink_world {
 	struct ls_stats *stats;
 	struct ls_log *log;
 	struct sink_lane lane[LANES_MAX];
-	int64_t base; /* versions of events count from here */
+	bool one_process; /* lanes share the state directory, as those of `concurrency` do */
+	int64_t base;     /* versions of events count from here */
 	int failed;
 };
 
@@ -479,7 +480,7 @@ static inline struct sink_lane *world_start(struct sink_world *w, int n)
 
 	*lane = (struct sink_lane){ .world = w };
 	lane->config = w->config;
-	snprintf(lane->state_dir, sizeof lane->state_dir, "%s/%d", w->dir, n);
+	snprintf(lane->state_dir, sizeof lane->state_dir, "%s/%d", w->dir, w->one_process ? 0 : n);
 	lane->config.state_dir = lane->state_dir;
 	lane->app = (struct ls_app){ .config = &lane->config, .log = w->log, .stats = w->stats };
 	lane->crew = ls_crew_new(&lane->app);
