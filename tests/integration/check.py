@@ -149,6 +149,12 @@ class Check(Scenario):
 
     # ---- unsafe: Kafka ----
 
+    def topic(self, name, partitions, policy):
+        """A topic made by another hand, waited for until the broker tells of it."""
+        w = self.world
+        w.admin.create_topics([NewTopic(name, partitions, 1, config={'cleanup.policy': policy})])[name].result(20)
+        wait_for(lambda: len(w.partitions(name)) == partitions, 20, f'{name} to be known')
+
     def test_kafka_that_is_away_is_one_failure_and_soon_said(self):
         self.prepare()
         self.rewrite(lambda s: s['kafka'].update({'bootstrap.servers': '127.0.0.1:1'}))
@@ -163,20 +169,20 @@ class Check(Scenario):
     def test_a_versions_topic_that_is_not_compacted(self):
         w = self.prepare()
         name = w.topic(suffix='.versions.warehouse')
-        w.admin.create_topics([NewTopic(name, 2, 1, config={'cleanup.policy': 'delete'})])[name].result(20)
+        self.topic(name, 2, 'delete')
         report = self.unsafe('Kafka', 'cleanup.policy is delete, it must be compact', r'cleanup.policy=\[?compact')
         self.assertEqual(len(self.findings(report, 'FAILED')), 1, report)
 
     def test_an_events_topic_that_is_compacted(self):
         w = self.prepare()
-        w.admin.create_topics([NewTopic(w.topic(), 2, 1, config={'cleanup.policy': 'compact'})])[w.topic()].result(20)
+        self.topic(w.topic(), 2, 'compact')
         self.unsafe('Kafka', 'cleanup.policy is compact, it must be delete', 'cleanup.policy=.delete')
 
     def test_a_versions_topic_with_other_partitions_than_its_events(self):
         w = self.prepare()
         name = w.topic(suffix='.versions.warehouse')
-        for topic, count, policy in ((w.topic(), 3, 'delete'), (name, 2, 'compact')):
-            w.admin.create_topics([NewTopic(topic, count, 1, config={'cleanup.policy': policy})])[topic].result(20)
+        self.topic(w.topic(), 3, 'delete')
+        self.topic(name, 2, 'compact')
         self.unsafe('Kafka', 'has 2 partitions, but .* has 3', 'topics create')
         self.refused()
 

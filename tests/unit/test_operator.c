@@ -133,7 +133,9 @@ static void bytes_that_would_move_the_cursor_never_reach_the_terminal(void **sta
 static void a_long_reason_is_cut_to_the_terminal_between_characters(void **state)
 {
 	struct ls_dead_letter letter = { .id = LS_STR("t-0-1"),
-					 .reason = LS_STR("aäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü") };
+					 .reason = LS_STR("a\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6"
+							  "\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6"
+							  "\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6\xC3\xB6") };
 	char *text = table_of(&letter, 70), *dots = strstr(text, "...\n");
 	json_t *whole = json_string(text);
 
