@@ -542,7 +542,7 @@ static void shared(struct sink_world *w)
 	world_wait(w, world_at_end(w));
 	second = world_start(w, 1);
 	/* lanes of one name share their counters: claims tell */
-	world_wait(w, w->fake.claims >= 3);
+	world_wait(w, claimed_thrice(w));
 	say_many(w, 100, 100, "name");
 	world_wait(w, world_at_end(w));
 	world_stop(first);
@@ -553,6 +553,16 @@ static void shared(struct sink_world *w)
 	assert_int_equal(second->end, LS_OK);
 
 	assert_once(w, 0, 300, "name");
+}
+
+static bool claimed_thrice(struct sink_world *w)
+{
+	bool enough;
+
+	pthread_mutex_lock(&w->fake.lock);
+	enough = w->fake.claims >= 3;
+	pthread_mutex_unlock(&w->fake.lock);
+	return enough;
 }
 
 static void two_sinks_share_the_partitions_and_hand_them_over(void **state)
