@@ -119,6 +119,7 @@ static enum ls_class pgsrc_confirm(struct ls_source *source, struct ls_str text,
 	class = pgsrc_position_parse(&position, text, err);
 	if (!class) {
 		pgsrc_snapshot_confirm(src, &position);
+		src->tables_durable = src->tables_durable || pgsrc_position_all_read(&position);
 		if (position.lsn > src->confirmed) {
 			src->confirmed = position.lsn;
 			src->confirm_due = true;

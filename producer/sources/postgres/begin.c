@@ -126,8 +126,8 @@ static enum ls_class check_slot(const struct pgsrc *src, const struct pgsrc_slot
 	return LS_OK;
 }
 
-/* tables_left counts those that were not read to their end; without a snapshot they count as read, unless somebody asked
- * for them since. */
+/* tables_left counts those that were not read to their end; without a snapshot they count as read, unless somebody
+ * asked for them since. */
 static size_t tables_left(struct pgsrc *src)
 {
 	size_t left = 0;
@@ -224,7 +224,8 @@ static enum ls_class begin(struct pgsrc *src, struct ls_str position, int64_t fl
 	/* A slot without a position: it was made, and the first position never became durable. All is still in it. */
 	if (!resumed)
 		src->position.lsn = slot.confirmed;
-	if (!tables_left(src))
+	src->tables_durable = !tables_left(src);
+	if (src->tables_durable)
 		return pgsrc_stream_start(src, err);
 	src->announce = true;
 	return later_round(src, floor, err);

@@ -70,7 +70,7 @@ static int ask(const struct pgsrc *src, PGconn *side)
 {
 	const char *value[1] = { src->context.ledger_schema };
 
-	if (!src->base || src->ledger)
+	if (!src->base || src->ledger || !src->tables_durable)
 		return PQsendQuery(side, "SELECT pg_catalog.pg_logical_emit_message(false, 'lockstep', '')");
 	return PQsendQueryParams(
 		side,

@@ -235,6 +235,15 @@ void pgsrc_position_restart(struct pgsrc_position *position, uint64_t lsn)
 	changed(position);
 }
 
+bool pgsrc_position_all_read(const struct pgsrc_position *position)
+{
+	const char *label;
+	json_t *value;
+
+	json_object_foreach(position->tables, label, value) if (!json_is_true(value)) return false;
+	return true;
+}
+
 enum ls_class pgsrc_position_round(struct pgsrc_position *position, struct pgsrc_round round, struct ls_error *err)
 {
 	if (position->round_count == PGSRC_MAX_ROUNDS)

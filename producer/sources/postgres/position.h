@@ -4,8 +4,8 @@
  *  "base": {"lockstep.contact": {"0": [17, 1795252443120000]}}}
  * A table is true once it was read to its end, else the key below which it was, or false. A round is one consistent
  * reading: its rows carry the round's version, and the clock is raised to it where the stream passes the round's
- * lsn. lsn 0/0 asks for a new slot. base, two-way only: per topic and partition, the next offset and the highest version that the destination of the
- * same name had applied at lsn. */
+ * lsn. lsn 0/0 asks for a new slot. base, two-way only: per topic and partition, the next offset and the highest
+ * version that the destination of the same name had applied at lsn. */
 #pragma once
 
 #include "lockstep/error.h"
@@ -44,6 +44,9 @@ struct ls_str pgsrc_position_print(struct pgsrc_position *position, uint64_t lsn
 
 /* pgsrc_position_table notes how far a table is: takes the value. */
 void pgsrc_position_table(struct pgsrc_position *position, const char *label, json_t *value);
+
+/* pgsrc_position_all_read: every table was read to its end. */
+bool pgsrc_position_all_read(const struct pgsrc_position *position);
 
 /* pgsrc_position_round adds a round. LS_FATAL: too many. */
 enum ls_class pgsrc_position_round(struct pgsrc_position *position, struct pgsrc_round round, struct ls_error *err);

@@ -64,6 +64,7 @@ struct pgsrc {
 	bool in_transaction, foreign; /* foreign: written by a sink of ours, to be dropped */
 	uint64_t commit_lsn;
 	int64_t commit_us;
+	uint32_t commit_xid;
 	uint64_t row;      /* row changes seen in it */
 	char id_head[160]; /* "source:LSN:" */
 	size_t id_head_len;
@@ -76,7 +77,8 @@ struct pgsrc {
 
 	struct pgsrc_base *base; /* one per mapping; NULL: one-way, or the topics' partitions are not known */
 	bool base_moved;
-	bool ledger; /* sync_offsets is there, and in the publication where that is ours */
+	bool tables_durable; /* a durable position says that every table was read: starting again costs nothing */
+	bool ledger;         /* sync_offsets is there, and in the publication where that is ours */
 };
 
 /* Nothing is connected yet; half-made is freed as well. */

@@ -86,6 +86,7 @@ static void begin_transaction(struct pgsrc *src, struct filling *fill)
 	src->foreign = false;
 	src->commit_lsn = src->message->lsn;
 	src->commit_us = src->message->time_us;
+	src->commit_xid = src->message->xid;
 	src->row = 0;
 	len = snprintf(src->id_head, sizeof(src->id_head), "%.120s:%s:", src->context.name,
 		       pgout_lsn_print(src->commit_lsn, lsn));
