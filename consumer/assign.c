@@ -44,8 +44,8 @@ static enum ls_class claim_all(struct ls_sink_lane *lane, const struct ls_assign
 	return count ? lane->dst->ops->claim(lane->dst, mark, count, err) : LS_OK;
 }
 
-/* catch_up: a destination that lost its last commits lost the last claims with them, and its owner epochs lie behind what
- * the local copy was written under. Claiming goes on until they are past it. */
+/* catch_up: a destination that lost its last commits lost the last claims with them, and its owner epochs lie behind
+ * what the local copy was written under. Claiming goes on until they are past it. */
 static enum ls_class catch_up(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err)
 {
 	struct ls_unit *unit = part->unit;
