@@ -23,9 +23,9 @@ static const struct pgsrc_view *view_of(const struct pgsrc_relation *relation, c
 	return NULL;
 }
 
-/* The log shows a commit a moment before other sessions do: the server writes it, wakes the walsender, and only then takes
- * the transaction off the list of running ones (longer where it waits for a synchronous standby). A question asked in
- * between would not see the row. Its lock on its own number goes last. */
+/* The log shows a commit a moment before other sessions do: the server writes it, wakes the walsender, and only then
+ * takes the transaction off the list of running ones (longer where it waits for a synchronous standby). A question
+ * asked in between would not see the row. Its lock on its own number goes last. */
 static enum ls_class wait_until_visible(struct pgsrc *src, PGconn *side, struct ls_error *err)
 {
 	enum { TRIES = 5000 };
