@@ -105,6 +105,7 @@ enum ls_class ls_sink_assign(struct ls_sink_lane *lane, struct ls_assigned *assi
 	for (size_t i = 0; !class && i < count; i++)
 		lane->part[i].queue = assigned[i].queue;
 	LS_GAUGE(lane->base.stats, partitions, lane->part_count);
+	LS_GAUGE(lane->base.stats, up, class == LS_OK);
 	if (!class)
 		LS_LOG(lane->base.app->log, LS_LOG_INFO, lane->base.name, "partitions assigned", LS_N("count", count));
 	return class;

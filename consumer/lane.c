@@ -487,9 +487,9 @@ static enum ls_class run(struct ls_lane *base, struct ls_error *err)
 	enum ls_class class;
 
 	forget(lane);
+	LS_GAUGE(base->stats, up, 0); /* until the group has answered: see ls_sink_assign */
 	class = open_all(lane, err);
 	if (!class) {
-		LS_GAUGE(base->stats, up, 1);
 		class = loop(lane, err);
 		if (!class)
 			ls_sink_drain(lane, DRAIN_MS);

@@ -97,6 +97,7 @@ static enum ls_class open_source(struct ls_capture_lane *lane, struct ls_error *
 	if (class)
 		return class;
 	ls_clock_start(&lane->clock, from.version);
+	LS_GAUGE(lane->base.stats, up, 0); /* until the source is open */
 	class = ask_partitions(lane, err);
 	if (class)
 		return class;
@@ -104,6 +105,7 @@ static enum ls_class open_source(struct ls_capture_lane *lane, struct ls_error *
 					err);
 	if (class)
 		return class;
+	LS_GAUGE(lane->base.stats, up, 1);
 	log_start(lane, &from);
 	return LS_OK;
 }

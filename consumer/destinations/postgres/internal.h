@@ -56,7 +56,7 @@ struct ls_pgd_shape {
 	size_t *source; /* columns of the COPY, as indexes into the row */
 	size_t source_count;
 	size_t key_count; /* the first of them are the key */
-	char stage[32];
+	char stage[64];
 	struct ls_str create, copy, statements;
 	uint64_t session; /* in which the stage exists; 0: in none */
 	uint64_t slice;   /* the last slice that used it */

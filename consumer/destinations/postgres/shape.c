@@ -315,6 +315,23 @@ static void take_rest(struct build *b, const struct ls_write *write)
 	}
 }
 
+/* name_stage calls the staging table after the table it is for: PostgreSQL's errors name it, and people read them. */
+static void name_stage(struct ls_pgd_shape *shape, const char *place, unsigned long long number)
+{
+	const char *dot = strrchr(place, '.'), *at = dot ? dot + 1 : place;
+	char table[33];
+	size_t len = 0;
+
+	for (; *at && len < sizeof(table) - 1; at++) {
+		bool plain = (*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9');
+
+		if (*at != '"')
+			table[len++] = plain ? *at : '_';
+	}
+	table[len] = 0;
+	(void)snprintf(shape->stage, sizeof(shape->stage), "staged_%s_%llu", table, number);
+}
+
 static struct ls_pgd_shape *shape_new(struct ls_pgd *dst, const struct ls_write *write)
 {
 	const struct ls_schema *schema = write->row.schema;
@@ -329,7 +346,7 @@ static struct ls_pgd_shape *shape_new(struct ls_pgd *dst, const struct ls_write 
 	memset(shape->care, LS_PGD_ANY, schema->count);
 	for (size_t i = 0; i < schema->count; i++)
 		shape->name[i] = ls_arena_str(arena, schema->column[i].name);
-	(void)snprintf(shape->stage, sizeof(shape->stage), "lockstep_stage_%llu", (unsigned long long)++dst->stages);
+	name_stage(shape, write->mapping->place, (unsigned long long)++dst->stages);
 	return shape;
 }
 
