@@ -49,7 +49,7 @@ static enum ls_class send(struct ls_capture_lane *lane, size_t slot, const char 
 		ls_pending_ack(lane->pending, slot);
 	/* The handle is dead, the events are not: begin again. */
 	if (class == LS_FATAL)
-		err->class = class = LS_RETRY;
+		class = err->class = LS_RETRY;
 	return class;
 }
 
@@ -75,10 +75,14 @@ static enum ls_class bury(struct ls_capture_lane *lane, size_t slot, const struc
 {
 	char key[DEAD_KEY], time[24], entity[128];
 	struct ls_header header[DEAD_HEADERS] = {
-		{ LS_STR("lockstep.reason"), ls_str_of(why->text) }, { LS_STR("lockstep.code"), ls_str_of(why->code) },
-		{ LS_STR("lockstep.source"), event->source },        { LS_STR("lockstep.entity"), event->entity },
-		{ LS_STR("lockstep.key"), event->entity_id },        { LS_STR("lockstep.event_id"), event->event_id },
-		{ LS_STR("lockstep.time"), ls_str_of(time) },        { LS_STR("lockstep.side"), LS_STR("capture") },
+		{ LS_STR("lockstep.reason"), ls_str_of(why->text) },
+		{ LS_STR("lockstep.code"), ls_str_of(why->code) },
+		{ LS_STR("lockstep.source"), event->source },
+		{ LS_STR("lockstep.entity"), event->entity },
+		{ LS_STR("lockstep.key"), event->entity_id },
+		{ LS_STR("lockstep.event_id"), event->event_id },
+		{ LS_STR("lockstep.time"), LS_STR("") },
+		{ LS_STR("lockstep.side"), LS_STR("capture") },
 	};
 	struct ls_str dead_key, empty = { "", 0 };
 	enum ls_class class;
@@ -96,7 +100,7 @@ static enum ls_class bury(struct ls_capture_lane *lane, size_t slot, const struc
 		class = send(lane, slot, lane->dlq, dead_key, empty, header, DEAD_HEADERS, err);
 	}
 	if (class == LS_POISON)
-		err->class = class = LS_FATAL;
+		class = err->class = LS_FATAL;
 	if (class)
 		return ls_fail_in(err, "dead letter of source \"%s\" to topic %s", lane->config->name, lane->dlq);
 	log_dead(lane, entity, why);

@@ -180,7 +180,11 @@ static pid_t process(bool deaf)
 		struct fake fake = { .tell = pipes[1], .deaf = deaf };
 
 		fake_join(&fake, "a", app, crew);
-		_exit((int)ls_crew_run(crew, NULL, NULL));
+		int code = (int)ls_crew_run(crew, NULL, NULL);
+
+		ls_crew_free(crew);
+		app_free(app);
+		_exit(code);
 	}
 	close(pipes[1]);
 	assert_int_equal(read(pipes[0], &byte, 1), 1);
