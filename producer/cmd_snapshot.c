@@ -98,16 +98,17 @@ static void print_plan(const struct asked *asked, const struct ls_resnapshot *pl
 
 /* The floor of the version clock stays: what is read again must win against all that was published before. */
 static enum ls_class save(const struct ls_config *config, const char *topic, const struct ls_resnapshot *plan,
-			  struct ls_position *record, struct ls_error *err)
+			  const struct ls_position *from, struct ls_error *err)
 {
+	struct ls_position record = *from;
 	char host[48] = "", writer[96];
 
 	gethostname(host, sizeof(host) - 1);
 	snprintf(writer, sizeof(writer), "%s-%ld snapshot", host, (long)getpid());
-	record->position = plan->position;
-	record->updated_us = ls_now_us();
-	record->writer = ls_str_of(writer);
-	return ls_positions_save(&config->kafka, topic, record, err);
+	record.position = plan->position;
+	record.updated_us = ls_now_us();
+	record.writer = ls_str_of(writer);
+	return ls_positions_save(&config->kafka, topic, &record, err);
 }
 
 static enum ls_class snapshot(struct ls_app *app, const struct asked *asked, struct ls_arena *arena,
