@@ -186,8 +186,8 @@ static int env_open(struct ls_store *store)
 		return rc;
 	store->map_bytes = first_map_bytes;
 	if ((rc = mdb_env_set_mapsize(store->env, store->map_bytes)) ||
-	    (rc = mdb_env_open(store->env, store->path, MDB_NOSYNC | MDB_NOTLS | MDB_NOMEMINIT | MDB_NORDAHEAD,
-			       0600)) ||
+	    /* Not MDB_NOMEMINIT: what this process has in memory, passwords too, would stand in the file. */
+	    (rc = mdb_env_open(store->env, store->path, MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD, 0600)) ||
 	    (rc = mdb_txn_begin(store->env, NULL, 0, &txn)))
 		return rc;
 	rc = mdb_dbi_open(txn, NULL, 0, &store->dbi);
