@@ -15,7 +15,6 @@ bool ls_text_float(struct ls_str text, float *ret);
 bool ls_text_double(struct ls_str text, double *ret);
 /* ls_text_hex reads \x and hex digits into out, which has room for text.len / 2 bytes. */
 bool ls_text_hex(struct ls_str text, uint8_t *out, size_t *ret_len);
-bool ls_text_uuid(struct ls_str text); /* 8-4-4-4-12 */
 
 /* Dates count days, times microseconds, timestamps microseconds since 1970, in the proleptic Gregorian calendar. */
 bool ls_text_date(struct ls_str text, int32_t *ret_days);

@@ -289,19 +289,6 @@ void ls_print_hex(struct ls_str bytes, char *out)
 	}
 }
 
-bool ls_text_uuid(struct ls_str text)
-{
-	if (text.len != 36)
-		return false;
-	for (size_t i = 0; i < 36; i++) {
-		bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-		if (dash ? text.ptr[i] != '-' : hex_digit(text.ptr[i]) < 0)
-			return false;
-	}
-	return true;
-}
-
 void ls_print_uuid(const uint8_t bytes[16], char *out)
 {
 	for (int i = 0; i < 16; i++) {
