@@ -88,8 +88,8 @@ static enum ls_class open_schemas(struct ls_outbox *outbox, struct ls_error *err
 	struct own_subject *store;
 	struct ls_schema_store *inner;
 	char topic[LS_TOPIC_NAME];
-	enum ls_class class =
-		ls_schema_topic_open(&config->kafka, ls_topic_named(topic, config->prefix, "schemas"), &inner, err);
+	enum ls_class class = ls_schema_topic_open(&config->kafka, ls_topic_named(topic, config->prefix, "schemas"),
+						   LS_COMPATIBILITY_FULL, &inner, err);
 
 	if (class)
 		return class;

@@ -1,13 +1,20 @@
-/* The Avro schema of an entity's change events: schemas/change_event.avsc with the `Row` of its columns. */
+/* The Avro schema of an entity's change events: schemas/change_event.avsc with the `Row` of its columns.
+ *
+ * A fingerprint leaves out what logical types say and what a column is truly called: decimal(10,2) and decimal(10,4)
+ * would have the same one, and the numbers of one be read as those of the other. So Row's namespace says it (see
+ * schemas/README.md): the canonical form keeps it, and schema resolution compares names without it. */
 #include "avro/avsc.h"
 #include "avro/codec.h"
 #include "avro/json_out.h"
 #include "avro/plan.h"
+#include "avro/schemas.h"
 
 #include "core/arena.h"
 #include "core/map.h"
 
-enum { NAMES_MAX = 16 << 20 };
+#include <stdio.h>
+
+enum { NAMES_MAX = 16 << 20, MEANING_MAX = 4 << 20, SPACE_ROOM = 20 };
 
 static bool letter(char c, bool first)
 {
@@ -90,11 +97,6 @@ enum ls_kind ls_avro_kind(const struct ls_type *type, enum ls_kind kind)
 	return kind;
 }
 
-bool ls_avro_has_text(enum ls_kind kind)
-{
-	return SHAPE[kind].text;
-}
-
 static void add_union(struct ls_buf *out, const struct ls_type *type, enum ls_kind kind, struct ls_str native)
 {
 	const struct shape *shape = &SHAPE[ls_avro_kind(type, kind)];
@@ -121,9 +123,56 @@ static void add_union(struct ls_buf *out, const struct ls_type *type, enum ls_ki
 	ls_buf_add_text(out, shape->text ? ",\"string\"]" : "]");
 }
 
-static void add_row(struct ls_buf *out, const struct ls_schema *schema, const struct ls_str *name)
+/* add_meaning adds a line for a column of which the fingerprint leaves something out that changes its values. Logical
+ * types of strings do not: they are notes. */
+static void add_meaning(struct ls_buf *out, const struct ls_column *column, struct ls_str name)
 {
-	ls_buf_add_text(out, "{\"type\":\"record\",\"name\":\"Row\",\"fields\":[");
+	bool array = column->type.kind == LS_ARRAY;
+	const struct shape *shape = &SHAPE[ls_avro_kind(&column->type, array ? column->type.item : column->type.kind)];
+	bool logical = shape->logical && strcmp(shape->type, "string") != 0;
+	bool renamed = !ls_str_equal(name, column->name);
+
+	if (!logical && !renamed)
+		return;
+	ls_buf_add_str(out, name);
+	if (logical)
+		ls_buf_printf(out, "%s %s", array ? " array" : "", shape->logical);
+	if (logical && shape == &SHAPE[LS_DECIMAL])
+		ls_buf_printf(out, "(%d,%d)", column->type.precision, column->type.scale);
+	if (renamed) {
+		ls_buf_add_text(out, " = ");
+		ls_json_quote(out, column->name);
+	}
+	ls_buf_add_char(out, '\n');
+}
+
+/* row_space is the last part of Row's namespace: m and the CRC-64-AVRO of the meaning in 16 hex digits, its bytes as
+ * those of a fingerprint in a message; empty when the fingerprint leaves nothing out. */
+static void row_space(const struct ls_schema *schema, const struct ls_str *name, char out[SPACE_ROOM])
+{
+	struct ls_buf meaning;
+	uint64_t crc;
+
+	out[0] = 0;
+	ls_buf_init(&meaning, MEANING_MAX);
+	for (size_t i = 0; i < schema->count; i++)
+		add_meaning(&meaning, &schema->column[i], name[i]);
+	if (meaning.len) {
+		crc = ls_avro_crc(ls_buf_str(&meaning));
+		out[0] = 'm';
+		for (int i = 0; i < 8; i++)
+			snprintf(out + 1 + 2 * i, 3, "%02x", (unsigned)(crc >> (8 * i)) & 0xffu);
+	}
+	ls_buf_release(&meaning);
+}
+
+/* space: of Row's full name; empty: that of the event */
+static void add_row(struct ls_buf *out, const struct ls_schema *schema, const struct ls_str *name, struct ls_str space)
+{
+	ls_buf_add_text(out, "{\"type\":\"record\",\"name\":\"Row\",");
+	if (space.len)
+		ls_buf_printf(out, "\"namespace\":\"%.*s\",", LS_ARG(space));
+	ls_buf_add_text(out, "\"fields\":[");
 	for (size_t i = 0; i < schema->count; i++) {
 		const struct ls_column *column = &schema->column[i];
 
@@ -154,19 +203,26 @@ static const char BEGIN[] =
 	"{\"name\":\"base_version\",\"type\":[\"null\",\"long\"],\"default\":null},"
 	"{\"name\":\"base_offset\",\"type\":[\"null\",\"long\"],\"default\":null},"
 	"{\"name\":\"before\",\"default\":null,\"type\":[\"null\",";
-static const char END[] = "]},"
-			  "{\"name\":\"after\",\"type\":[\"null\",\"Row\"],\"default\":null},"
+static const char END[] = "\"],\"default\":null},"
 			  "{\"name\":\"absent\",\"type\":{\"type\":\"array\",\"items\":\"string\"},\"default\":[]},"
 			  "{\"name\":\"metadata\",\"type\":{\"type\":\"map\",\"values\":\"string\"},\"default\":{}}]}";
 
 void ls_schema_avro(const struct ls_schema *schema, struct ls_buf *out)
 {
 	struct ls_arena *arena = ls_arena_new(NAMES_MAX);
+	const struct ls_str *name = ls_avro_field_names(schema, arena);
+	const char *entity = avro_name(arena, schema->entity).ptr;
+	struct ls_str space = { NULL, 0 };
+	char last[SPACE_ROOM];
 
-	ls_buf_printf(out, "{\"type\":\"record\",\"name\":\"ChangeEvent\",\"namespace\":\"lockstep.%s\"",
-		      avro_name(arena, schema->entity).ptr);
+	row_space(schema, name, last);
+	if (last[0])
+		space = ls_arena_printf(arena, "lockstep.%s.%s", entity, last);
+	ls_buf_printf(out, "{\"type\":\"record\",\"name\":\"ChangeEvent\",\"namespace\":\"lockstep.%s\"", entity);
 	ls_buf_add_text(out, BEGIN);
-	add_row(out, schema, ls_avro_field_names(schema, arena));
+	add_row(out, schema, name, space);
+	ls_buf_printf(out, "]},{\"name\":\"after\",\"type\":[\"null\",\"%.*s%sRow", LS_ARG(space),
+		      space.len ? "." : "");
 	ls_buf_add_text(out, END);
 	ls_arena_free(arena);
 }

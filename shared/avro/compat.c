@@ -208,8 +208,8 @@ static enum ls_class check(const struct ls_avro_plan *writer, const struct ls_av
 	if (resolves(&m, writer->root, reader->root))
 		return LS_OK;
 	return ls_fail(err, LS_FATAL, "INCOMPATIBLE",
-		       "the %s schema cannot read what the %s one wrote: field \"%s\": %s (schemas/README.md)",
-		       widening ? "old" : "new", widening ? "new" : "old", m.where, m.why);
+		       "the %s schema cannot read what the %s one wrote: field \"%s\": %s", widening ? "old" : "new",
+		       widening ? "new" : "old", m.where, m.why);
 }
 
 enum ls_class ls_avro_compatible(struct ls_str old_json, struct ls_str new_json, struct ls_error *err)

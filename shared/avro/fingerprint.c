@@ -150,7 +150,7 @@ enum ls_class ls_avro_canonical(struct ls_str json, char **ret, struct ls_error 
 	return LS_OK;
 }
 
-static uint64_t crc(struct ls_str text)
+uint64_t ls_avro_crc(struct ls_str text)
 {
 	uint64_t table[256], value = CRC_EMPTY;
 
@@ -171,7 +171,7 @@ enum ls_class ls_avro_fingerprint(struct ls_str json, uint64_t *ret, struct ls_e
 
 	if (class)
 		return class;
-	*ret = crc(ls_str_of(text));
+	*ret = ls_avro_crc(ls_str_of(text));
 	free(text);
 	return LS_OK;
 }

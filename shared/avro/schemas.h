@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+uint64_t ls_avro_crc(struct ls_str text); /* CRC-64-AVRO of any text */
 /* CRC-64-AVRO of the Parsing Canonical Form: the Avro specification's fingerprint. LS_POISON: not a schema. */
 enum ls_class ls_avro_fingerprint(struct ls_str json, uint64_t *ret, struct ls_error *err);
 /* ls_avro_canonical returns the Parsing Canonical Form, malloc'ed, the caller's. */
@@ -16,6 +17,9 @@ enum ls_class ls_avro_canonical(struct ls_str json, char **ret, struct ls_error 
 /* ls_avro_compatible: LS_OK when a reader that knows `old_json` can read what `new_json` writes and the other way
  * round (Avro schema resolution, both directions). LS_FATAL otherwise, naming the field. */
 enum ls_class ls_avro_compatible(struct ls_str old_json, struct ls_str new_json, struct ls_error *err);
+
+/* What a new schema of a subject is held against before it is published: the last one, or nothing. */
+enum ls_compatibility { LS_COMPATIBILITY_FULL, LS_COMPATIBILITY_NONE };
 
 /* Where schemas are kept. Both functions may block on the network; called under no lock. */
 struct ls_schema_store {

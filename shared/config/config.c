@@ -23,6 +23,10 @@ static const struct ls_option top_options[] = {
 	  "an event whose version is further ahead of the clock is a dead letter", 1000, 365 * 86400000LL, NULL, "s" },
 	{ "max_event_bytes", LS_OPT_INT, "1000000", offsetof(struct ls_config, max_event_bytes),
 	  "a larger event is a dead letter; at most what Kafka takes", 1024, 1 << 30, NULL, NULL },
+	{ "schema_compatibility", LS_OPT_CHOICE, "full", offsetof(struct ls_config, schema_compatibility),
+	  "full: capture stops at a change of type that old events cannot be read as; none: it goes on, see "
+	  "schemas/README.md",
+	  0, 0, "full|none", NULL },
 };
 
 static const struct ls_part top_parts[] = {

@@ -1,6 +1,7 @@
 /* The configuration, read from one YAML file (DESIGN 5). Everything in it lives until ls_config_free. */
 #pragma once
 
+#include "avro/schemas.h"
 #include "kafka/client.h"
 #include "lockstep/destination.h"
 #include "lockstep/source.h"
@@ -55,6 +56,7 @@ struct ls_config {
 	const char *http_listen, *http_token; /* NULL: none */
 	const char *ledger_schema;
 	int64_t max_skew_ms, max_event_bytes;
+	enum ls_compatibility schema_compatibility;
 	const struct ls_entity_config *entity;
 	size_t entity_count;
 	const struct ls_source_config *source;

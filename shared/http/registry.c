@@ -16,6 +16,7 @@ struct registry {
 	pthread_mutex_t lock; /* the lanes share the client's one handle */
 	struct ls_http_client *client;
 	char *base; /* without a slash at its end; may hold a password */
+	enum ls_compatibility compatibility;
 };
 
 /* An answer: its status and, where it is JSON, its document. */
@@ -154,8 +155,10 @@ static enum ls_class incompatible(const struct reply *reply, struct ls_str subje
 	if (!messages.len && said)
 		ls_buf_printf(&messages, ": %s", said);
 	ls_fail(err, LS_FATAL, "409",
-		"schema registry: the new schema is not compatible with what subject \"%.*s\" has%.250s; "
-		"change the table back, or use a new entity",
+		"schema registry: the new schema is not compatible with what subject \"%.*s\" has%.160s; change the "
+		"column at the destinations, too, set schema_compatibility: none and the subject's compatibility level "
+		"in "
+		"the registry to NONE, run until capture goes on, and set both back (schemas/README.md)",
 		LS_ARG(subject), ls_buf_str(&messages).ptr);
 	ls_buf_release(&messages);
 	return LS_FATAL;
@@ -227,12 +230,15 @@ static enum ls_class check_then_register(struct registry *registry, struct ls_st
 	struct reply reply = { 0 };
 	enum ls_class class;
 
-	class = post(registry, "/compatibility/subjects/", subject, "/versions/latest?verbose=true", body, &reply, err);
-	if (!class)
-		class = judge(&reply, subject, err);
-	json_decref(reply.json);
-	if (class)
-		return class;
+	if (registry->compatibility == LS_COMPATIBILITY_FULL) {
+		class = post(registry, "/compatibility/subjects/", subject, "/versions/latest?verbose=true", body,
+			     &reply, err);
+		if (!class)
+			class = judge(&reply, subject, err);
+		json_decref(reply.json);
+		if (class)
+			return class;
+	}
 	reply = (struct reply){ 0 };
 	class = post(registry, "/subjects/", subject, "/versions", body, &reply, err);
 	if (!class)
@@ -275,7 +281,8 @@ static struct ls_schema_store *registry_close(struct ls_schema_store *store)
 	return NULL;
 }
 
-enum ls_class ls_registry_open(const char *url, struct ls_schema_store **ret, struct ls_error *err)
+enum ls_class ls_registry_open(const char *url, enum ls_compatibility compatibility, struct ls_schema_store **ret,
+			       struct ls_error *err)
 {
 	struct registry *registry;
 	enum ls_class class;
@@ -287,6 +294,7 @@ enum ls_class ls_registry_open(const char *url, struct ls_schema_store **ret, st
 	if (!registry)
 		abort();
 	pthread_mutex_init(&registry->lock, NULL);
+	registry->compatibility = compatibility;
 	registry->store = (struct ls_schema_store){ registry_find, registry_publish, registry_close };
 	while (len && url[len - 1] == '/')
 		len--;

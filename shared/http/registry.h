@@ -3,4 +3,7 @@
 
 #include "avro/schemas.h"
 
-enum ls_class ls_registry_open(const char *url, struct ls_schema_store **ret, struct ls_error *err);
+/* compatibility: FULL asks the registry before a schema is registered. With NONE its own rule for the subject, or the
+ * one for all, still stands. */
+enum ls_class ls_registry_open(const char *url, enum ls_compatibility compatibility, struct ls_schema_store **ret,
+			       struct ls_error *err);

@@ -23,6 +23,7 @@ struct store {
 	pthread_mutex_t lock; /* around everything: lanes share the store */
 	struct ls_kafka_conf conf;
 	char *topic;
+	enum ls_compatibility compatibility;
 	struct ls_reader *reader; /* NULL: to be opened */
 	int64_t position;         /* the next offset to read */
 	struct entry *entry;      /* in order of offsets, one per key */
@@ -239,21 +240,31 @@ static enum ls_class write_schema(struct store *store, uint64_t fingerprint, str
 	return class;
 }
 
+/* The log holds the rows of the new type already: changing the table back would not take them out again. */
+static enum ls_class held_against(struct store *store, const struct entry *latest, struct ls_str subject,
+				  struct ls_str json, struct ls_error *err)
+{
+	struct ls_error why = { .text = "" };
+	enum ls_class class = ls_avro_compatible(ls_str_of(latest->json), json, &why);
+
+	if (!class)
+		return LS_OK;
+	return ls_fail(
+		err, class, why.code,
+		"topic \"%s\": the new schema of \"%.*s\" cannot follow the one with key %s: %.160s; change the "
+		"column at the destinations, too, set schema_compatibility: none, run until capture goes on, and "
+		"set it back to full (schemas/README.md)",
+		store->topic, LS_ARG(subject), latest->key, why.text);
+}
+
 static enum ls_class publish_new(struct store *store, uint64_t fingerprint, struct ls_str subject, struct ls_str json,
 				 struct ls_error *err)
 {
-	struct entry *latest = latest_of(store, subject);
+	struct entry *latest = store->compatibility == LS_COMPATIBILITY_FULL ? latest_of(store, subject) : NULL;
+	enum ls_class class = latest ? held_against(store, latest, subject, json, err) : LS_OK;
 
-	if (latest) {
-		enum ls_class class = ls_avro_compatible(ls_str_of(latest->json), json, err);
-
-		if (class) {
-			ls_fail_in(err, "the schema of \"%.*s\" cannot follow the one with key %s in topic \"%s\"",
-				   LS_ARG(subject), latest->key, store->topic);
-			return class;
-		}
-	}
-	enum ls_class class = write_schema(store, fingerprint, subject, json, err);
+	if (!class)
+		class = write_schema(store, fingerprint, subject, json, err);
 	if (!class)
 		class = catch_up(store, err);
 	if (!class && !find_entry(store, fingerprint))
@@ -277,11 +288,13 @@ static enum ls_class publish(struct ls_schema_store *base, struct ls_str subject
 		if (!class && !find_entry(store, fingerprint))
 			class = publish_new(store, fingerprint, subject, json, err);
 	}
-	/* Fingerprints leave logical types out: decimal(10,2) and decimal(10,4) have the same one, and readers of the
-	 * one would misread the other. */
+	/* Our own schemas say in Row's namespace what the fingerprint leaves out; a stranger's may not. */
 	struct entry *same = class ? NULL : find_entry(store, fingerprint);
 	if (same && !ls_str_equal(ls_str_of(same->json), json))
 		class = ls_avro_compatible(ls_str_of(same->json), json, err);
+	if (class == LS_FATAL && same)
+		ls_fail_in(err, "topic \"%s\": the schema with key %s is another of the same fingerprint", store->topic,
+			   same->key);
 	pthread_mutex_unlock(&store->lock);
 	if (class)
 		return class;
@@ -306,7 +319,8 @@ static struct ls_schema_store *close_store(struct ls_schema_store *base)
 	return NULL;
 }
 
-enum ls_class ls_schema_topic_open(const struct ls_kafka_conf *conf, const char *topic, struct ls_schema_store **ret,
+enum ls_class ls_schema_topic_open(const struct ls_kafka_conf *conf, const char *topic,
+				   enum ls_compatibility compatibility, struct ls_schema_store **ret,
 				   struct ls_error *err)
 {
 	struct store *store = calloc(1, sizeof(*store));
@@ -315,6 +329,7 @@ enum ls_class ls_schema_topic_open(const struct ls_kafka_conf *conf, const char 
 		abort();
 	store->base = (struct ls_schema_store){ find, publish, close_store };
 	store->conf = *conf;
+	store->compatibility = compatibility;
 	store->position = -1;
 	pthread_mutex_init(&store->lock, NULL);
 	enum ls_class class = catch_up(store, err);

@@ -5,5 +5,8 @@
 #include "avro/schemas.h"
 #include "kafka/client.h"
 
-enum ls_class ls_schema_topic_open(const struct ls_kafka_conf *conf, const char *topic, struct ls_schema_store **ret,
+/* compatibility: FULL refuses a schema that the last one of its subject and it cannot both be read as. Either way one
+ * that has the fingerprint of another and means something else is refused: its events would be misread. */
+enum ls_class ls_schema_topic_open(const struct ls_kafka_conf *conf, const char *topic,
+				   enum ls_compatibility compatibility, struct ls_schema_store **ret,
 				   struct ls_error *err);

@@ -9,16 +9,22 @@
 
 static enum ls_class open_schemas(struct ls_app *app, struct ls_error *err)
 {
+	enum ls_compatibility compatibility = app->config->schema_compatibility;
 	struct ls_schema_store *topics = NULL, *registry = NULL;
 	char name[LS_TOPIC_NAME];
 	enum ls_class class;
 
 	ls_topic_named(name, app->config->prefix, "schemas");
-	class = ls_schema_topic_open(&app->config->kafka, name, &topics, err);
+	if (compatibility == LS_COMPATIBILITY_NONE)
+		LS_LOG(app->log, LS_LOG_WARN, NULL,
+		       "a schema that old events cannot be read as is published, too: set it back to full once capture "
+		       "goes on",
+		       LS_F("schema_compatibility", "none"));
+	class = ls_schema_topic_open(&app->config->kafka, name, compatibility, &topics, err);
 	if (class)
 		return class;
 	if (app->config->registry_url) {
-		class = ls_registry_open(app->config->registry_url, &registry, err);
+		class = ls_registry_open(app->config->registry_url, compatibility, &registry, err);
 		if (class) {
 			topics->close(topics);
 			return class;

@@ -383,7 +383,7 @@ static inline int world_setup(void **state)
 	ok(ls_admin_open(&w->config.kafka, &w->admin, &err), &err);
 	ok(ls_producer_open(&w->config.kafka, world_delivered, w, &w->producer, &err), &err);
 	ok(ls_schema_topic_open(&w->config.kafka, ls_topic_named((char[LS_TOPIC_NAME]){ 0 }, w->prefix, "schemas"),
-				&store, &err),
+				LS_COMPATIBILITY_FULL, &store, &err),
 	   &err);
 	w->schemas = ls_schemas_new(store, NULL, w->prefix);
 	w->encoder = ls_encoder_new(w->schemas);

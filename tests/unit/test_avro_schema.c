@@ -183,6 +183,74 @@ static void the_schema_of_an_entity_is_the_example_of_the_schemas_folder(void **
 	ls_buf_release(&out);
 }
 
+static uint64_t print_of_type(struct ls_type type, const char *column)
+{
+	const struct ls_column one = { ls_str_of(column), type, false };
+	const struct ls_schema schema = { LS_STR("contact"), &one, 1 };
+	struct ls_buf out;
+	uint64_t print;
+
+	ls_buf_init(&out, 1 << 20);
+	ls_schema_avro(&schema, &out);
+	print = print_of(out.ptr);
+	ls_buf_release(&out);
+	return print;
+}
+
+static void what_is_read_differently_has_another_fingerprint(void **unused)
+{
+	static const struct ls_type TYPE[] = {
+		{ .kind = LS_DECIMAL, .precision = 10, .scale = 2 },
+		{ .kind = LS_DECIMAL, .precision = 10, .scale = 4 },
+		{ .kind = LS_DECIMAL, .precision = 12, .scale = 2 },
+		{ .kind = LS_TIMESTAMP },
+		{ .kind = LS_TIMESTAMPTZ },
+		{ .kind = LS_INT64 },
+		{ .kind = LS_TIME },
+		{ .kind = LS_INT32 },
+		{ .kind = LS_DATE },
+		{ .kind = LS_STRING },
+		{ .kind = LS_ARRAY, .item = LS_DECIMAL, .precision = 10, .scale = 2 },
+		{ .kind = LS_ARRAY, .item = LS_DECIMAL, .precision = 10, .scale = 4 },
+		{ .kind = LS_ARRAY, .item = LS_TIMESTAMP },
+		{ .kind = LS_ARRAY, .item = LS_TIMESTAMPTZ },
+	};
+	const struct ls_type text = { .kind = LS_STRING };
+	size_t count = sizeof(TYPE) / sizeof(*TYPE);
+
+	(void)unused;
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = i + 1; k < count; k++)
+			if (print_of_type(TYPE[i], "v") == print_of_type(TYPE[k], "v"))
+				fail_msg("types %zu and %zu have one fingerprint", i, k);
+	assert_true(print_of_type(text, "a b") != print_of_type(text, "a-b")); /* both are a_b in Avro */
+	assert_true(print_of_type(text, "a b") != print_of_type(text, "a_b"));
+}
+
+static void a_row_whose_meaning_changes_keeps_its_name_for_schema_resolution(void **unused)
+{
+	const struct ls_column column[] = {
+		{ LS_STR("id"), { .kind = LS_INT64 }, true },
+		{ LS_STR("seen"), { .kind = LS_TIMESTAMPTZ }, false },
+	};
+	const struct ls_schema narrow = { LS_STR("contact"), column, 1 }, wide = { LS_STR("contact"), column, 2 };
+	struct ls_buf before, after;
+	struct ls_error err = { .text = "" };
+
+	(void)unused;
+	ls_buf_init(&before, 1 << 20);
+	ls_buf_init(&after, 1 << 20);
+	ls_schema_avro(&narrow, &before);
+	ls_schema_avro(&wide, &after);
+	assert_null(strstr(before.ptr, "lockstep.contact.m"));
+	/* fastavro.schema.fingerprint("seen timestamp-micros\n", "CRC-64-AVRO") */
+	assert_non_null(strstr(after.ptr, "\"name\":\"Row\",\"namespace\":\"lockstep.contact.m4cca5efd78146562\""));
+	if (ls_avro_compatible(ls_buf_str(&before), ls_buf_str(&after), &err))
+		fail_msg("%s", err.text);
+	ls_buf_release(&before);
+	ls_buf_release(&after);
+}
+
 static void a_schema_found_is_asked_for_once_and_a_missing_one_not_at_every_message(void **unused)
 {
 	struct avro_store *store = avro_store_new();
@@ -235,6 +303,8 @@ int main(void)
 		cmocka_unit_test(nesting_without_end_is_refused),
 		cmocka_unit_test(one_schema_may_follow_another_by_the_rule_of_the_readme),
 		cmocka_unit_test(the_schema_of_an_entity_is_the_example_of_the_schemas_folder),
+		cmocka_unit_test(what_is_read_differently_has_another_fingerprint),
+		cmocka_unit_test(a_row_whose_meaning_changes_keeps_its_name_for_schema_resolution),
 		cmocka_unit_test(a_schema_found_is_asked_for_once_and_a_missing_one_not_at_every_message),
 		cmocka_unit_test(a_schema_is_published_once_per_process_and_to_the_registry_where_there_is_one),
 	};

@@ -83,7 +83,7 @@ static int start(void **state)
 	if (ls_http_server_open("127.0.0.1:0", NULL, route, 3, &f->server, &f->err))
 		return 1;
 	snprintf(url, sizeof(url), "http://bob:hunter2@127.0.0.1:%d/apis/v7/", ls_http_server_port(f->server));
-	return ls_registry_open(url, &f->store, &f->err) != LS_OK;
+	return ls_registry_open(url, LS_COMPATIBILITY_FULL, &f->store, &f->err) != LS_OK;
 }
 
 static int stop(void **state)
@@ -223,11 +223,11 @@ static void a_registry_that_is_not_there_is_a_retry(void **state)
 	char *json;
 
 	(void)state;
-	assert_int_equal(ls_registry_open("http://u:hunter2@127.0.0.1:1", &store, &err), LS_OK);
+	assert_int_equal(ls_registry_open("http://u:hunter2@127.0.0.1:1", LS_COMPATIBILITY_FULL, &store, &err), LS_OK);
 	assert_int_equal(store->find(store, true, 1, &json, &err), LS_RETRY);
 	assert_null(strstr(err.text, "hunter2"));
 	store->close(store);
-	assert_int_equal(ls_registry_open("ldap://u:hunter2@h", &store, &err), LS_FATAL);
+	assert_int_equal(ls_registry_open("ldap://u:hunter2@h", LS_COMPATIBILITY_FULL, &store, &err), LS_FATAL);
 	assert_null(strstr(err.text, "hunter2"));
 }
 

@@ -13,7 +13,10 @@ enum { DEADLINE_MS = 20000 };
 #define V2                                                                                                             \
 	"{\"type\":\"record\",\"name\":\"E\",\"fields\":[{\"name\":\"a\",\"type\":\"string\"},"                        \
 	"{\"name\":\"b\",\"type\":[\"null\",\"long\"],\"default\":null}]}"
-#define WRONG  "{\"type\":\"record\",\"name\":\"E\",\"fields\":[{\"name\":\"a\",\"type\":\"long\"}]}"
+#define WRONG "{\"type\":\"record\",\"name\":\"E\",\"fields\":[{\"name\":\"a\",\"type\":\"long\"}]}"
+#define MONEY(scale)                                                                                                   \
+	"{\"type\":\"record\",\"name\":\"M\",\"fields\":[{\"name\":\"a\",\"type\":{\"type\":\"bytes\","                \
+	"\"logicalType\":\"decimal\",\"precision\":10,\"scale\":" scale "}}]}"
 #define V1_KEY "8a1775a0f4804552"
 
 static void ok(enum ls_class class, const struct ls_error *err)
@@ -22,13 +25,18 @@ static void ok(enum ls_class class, const struct ls_error *err)
 		fail_msg("%s %s: %s", ls_class_name(class), err->code, err->text);
 }
 
-static struct ls_schema_store *open_store(struct mock_kafka *mock)
+static struct ls_schema_store *open_with(struct mock_kafka *mock, enum ls_compatibility compatibility)
 {
 	struct ls_schema_store *store;
 	struct ls_error err;
 
-	ok(ls_schema_topic_open(&mock->conf, "schemas", &store, &err), &err);
+	ok(ls_schema_topic_open(&mock->conf, "schemas", compatibility, &store, &err), &err);
 	return store;
+}
+
+static struct ls_schema_store *open_store(struct mock_kafka *mock)
+{
+	return open_with(mock, LS_COMPATIBILITY_FULL);
 }
 
 static int setup(void **state)
@@ -151,6 +159,43 @@ static void an_incompatible_schema_is_refused_and_a_compatible_one_follows(void 
 	store->close(store);
 }
 
+static void without_the_check_an_incompatible_schema_follows_and_the_check_then_knows_it(void **state)
+{
+	struct ls_schema_store *full = open_store(*state), *none = open_with(*state, LS_COMPATIBILITY_NONE);
+	uint64_t first = publish(full, "s", V1), second, id;
+	struct ls_error err;
+	char *json;
+	bool by_id;
+
+	assert_int_equal(full->publish(full, LS_STR("s"), LS_STR(WRONG), &by_id, &id, &err), LS_FATAL);
+	assert_non_null(strstr(err.text, "schema_compatibility: none"));
+	assert_non_null(strstr(err.text, V1_KEY));
+
+	second = publish(none, "s", WRONG);
+	assert_true(second != first);
+	assert_int_equal(publish(full, "s", WRONG), second);
+	assert_int_equal(publish(full, "s", V1), first);
+	assert_int_equal(full->publish(full, LS_STR("s"), LS_STR(V2), &by_id, &id, &err), LS_FATAL);
+	ok(full->find(full, false, first, &json, &err), &err);
+	assert_string_equal(json, V1);
+	free(json);
+	full->close(full);
+	none->close(none);
+}
+
+static void one_fingerprint_never_stands_for_two_meanings(void **state)
+{
+	struct ls_schema_store *none = open_with(*state, LS_COMPATIBILITY_NONE);
+	struct ls_error err;
+	uint64_t id;
+	bool by_id;
+
+	publish(none, "s", MONEY("2"));
+	assert_int_equal(none->publish(none, LS_STR("s"), LS_STR(MONEY("4")), &by_id, &id, &err), LS_FATAL);
+	assert_non_null(strstr(err.text, "fingerprint"));
+	none->close(none);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +205,8 @@ int main(void)
 		T(a_strangers_schema_needs_no_header),
 		T(a_schema_that_nobody_published_is_poison_with_its_key),
 		T(an_incompatible_schema_is_refused_and_a_compatible_one_follows),
+		T(without_the_check_an_incompatible_schema_follows_and_the_check_then_knows_it),
+		T(one_fingerprint_never_stands_for_two_meanings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
