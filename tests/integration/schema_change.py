@@ -68,6 +68,38 @@ class SchemaChange(Scenario):
         self.assertIn('INCOMPATIBLE', self.run_.text())
         self.assertEqual(w.dead(), [])
 
+    def test_a_changed_type_goes_on_without_the_check_and_ends_equal(self):
+        w = self.running(on_missing_column='fail')
+        w.settle()
+        w.source.sql('alter table contacts add column code int, add column due timestamp, add column price numeric(10,2)')
+        w.destination.sql('alter table contacts add column code int, add column due timestamp, add column price numeric(10,2)')
+        w.source.sql("update contacts set code = id, due = '2026-11-21 09:14:03', price = 12.34")
+        w.settle()
+        w.source.sql("set timezone to 'Europe/Berlin'")
+        for change in ('code type text using \'c\' || code', 'due type timestamptz', 'price type numeric(12,4)'):
+            w.source.sql(f'alter table contacts alter column {change}')
+        w.source.sql("update contacts set name = 'changed ' || id, code = 'x' || id, price = price + 0.0001 where id > 100")
+        w.source.sql("insert into contacts (id, name, code) select i, 'new ' || i, 'not a number' from generate_series(301, 350) i")
+        wait_for(self.run_.ended, 30, 'capture to stop')
+        self.assertIn('schema_compatibility: none', self.run_.text())
+
+        w.destination.sql("set timezone to 'Europe/Berlin'")
+        for change in ("code type text using 'c' || code", 'due type timestamptz', 'price type numeric(12,4)'):
+            w.destination.sql(f'alter table contacts alter column {change}')
+        w.configure(schema_compatibility='none')
+        self.run_ = w.start('run', '--skip-check', wait=True, name='none')
+        w.settle()
+        self.assertIsNone(w.same('contacts'))
+        self.assertEqual(w.dead(), [])
+        self.assertEqual(self.run_.stop(), 0)
+
+        w.configure()
+        self.run_ = w.start('run', '--skip-check', wait=True, name='full')
+        w.source.sql("update contacts set code = 'full again', due = now()")
+        w.settle()
+        self.assertIsNone(w.same('contacts'))
+        self.assertEqual(w.dead(), [])
+
     def test_two_writers_of_one_topic_may_have_different_columns(self):
         w = self.running()
         w.settle()

@@ -173,6 +173,42 @@ static void a_form_filled_with_much_leaves_nothing_in_the_next_event(void **stat
 	assert_int_equal(f->store->publishes, 1);
 }
 
+static void events_before_and_after_a_change_of_type_are_each_read_by_their_own_schema(void **state)
+{
+	static const struct {
+		struct ls_type type;
+		const char *text;
+	} CASE[] = {
+		{ { .kind = LS_DECIMAL, .precision = 10, .scale = 2 }, "12.34" },
+		{ { .kind = LS_DECIMAL, .precision = 12, .scale = 4 }, "12.3401" },
+		{ { .kind = LS_TIMESTAMP }, "2026-11-21 09:14:03" },
+		{ { .kind = LS_TIMESTAMPTZ }, "2026-11-21 09:14:03+00" },
+		{ { .kind = LS_INT32 }, "7" },
+		{ { .kind = LS_DATE }, "2026-11-21" },
+		{ { .kind = LS_STRING }, "x7" },
+	};
+	enum { CASES = sizeof(CASE) / sizeof(*CASE) };
+	struct fixture *f = *state;
+	struct ls_column column[CASES];
+	struct ls_schema schema[CASES];
+
+	for (size_t i = 0; i < CASES; i++) {
+		column[i] = (struct ls_column){ LS_STR("v"), CASE[i].type, false };
+		schema[i] = (struct ls_schema){ LS_STR("odd entity"), &column[i], 1 };
+	}
+	for (size_t i = 0; i < 3 * CASES; i++) {
+		size_t at = i * 3 % CASES; /* mixed as they come in a topic with several writers */
+		struct ls_value value = present(CASE[at].text);
+		struct ls_event event = base(LS_UPDATE), back;
+
+		event.after = (struct ls_row){ &schema[at], &value };
+		back = round_trip(f, &event);
+		assert_int_equal(back.after.schema->column[0].type.kind, CASE[at].type.kind);
+		assert_int_equal(back.after.schema->column[0].type.scale, CASE[at].type.scale);
+		equal(back.after.value[0].text, CASE[at].text);
+	}
+}
+
 static void with_a_registry_the_frame_is_a_zero_and_the_id(void **state)
 {
 	struct fixture *f = *state;
@@ -473,6 +509,7 @@ int main(void)
 		TEST(an_update_comes_back_with_names_keys_absent_columns_and_metadata),
 		TEST(a_delete_carries_its_key_and_says_that_the_rest_is_absent),
 		TEST(a_form_filled_with_much_leaves_nothing_in_the_next_event),
+		TEST(events_before_and_after_a_change_of_type_are_each_read_by_their_own_schema),
 		TEST(with_a_registry_the_frame_is_a_zero_and_the_id),
 		TEST(an_event_over_the_ceiling_is_poison_and_leaves_the_buffer_as_it_was),
 		TEST(a_strangers_schema_with_fields_and_types_of_its_own_is_read),
