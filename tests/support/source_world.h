@@ -301,3 +301,15 @@ static inline void world_line(const struct world *world, size_t i, const char *e
 	assert_true(i < world->count);
 	assert_string_equal(world->seen[i].line, expected);
 }
+
+/* world_contacts is a world with a table of contacts that the source reads. */
+static inline int world_contacts(void **state)
+{
+	struct world *world;
+
+	world_setup(state);
+	world = *state;
+	world_sql(world, "CREATE TABLE contacts (id int PRIMARY KEY, name text)");
+	world_table(world, "contact", "public.contacts", "id", NULL);
+	return 0;
+}
