@@ -193,6 +193,25 @@ static void an_incompatible_schema_is_not_registered_and_the_reason_is_told(void
 	assert_non_null(strstr(f->err.text, "READER_FIELD_MISSING: age"));
 }
 
+static void without_the_check_the_registry_is_not_asked_and_its_own_rule_still_stands(void **state)
+{
+	static const struct answer no = { 200, "{\"is_compatible\":false}" }, done = { 200, "{\"id\":41}" },
+				   rule = { 409, "{\"error_code\":409,\"message\":\"incompatible\"}" };
+	struct fixture *f = *state;
+	uint64_t id = 0;
+	char url[100];
+
+	f->store->close(f->store);
+	snprintf(url, sizeof(url), "http://bob:hunter2@127.0.0.1:%d/apis/v7/", ls_http_server_port(f->server));
+	assert_int_equal(ls_registry_open(url, LS_COMPATIBILITY_NONE, &f->store, &f->err), LS_OK);
+
+	assert_int_equal(publish(f, &no, &done, &id), LS_OK);
+	assert_int_equal(id, 41);
+
+	assert_int_equal(publish(f, &no, &rule, &id), LS_FATAL);
+	assert_non_null(strstr(f->err.text, "compatibility level in the registry to NONE"));
+}
+
 static void a_registration_that_fails_has_its_class(void **state)
 {
 	static const struct answer fits = { 200, "{\"is_compatible\":true}" }, odd = { 200, "{}" };
@@ -241,6 +260,8 @@ int main(void)
 		cmocka_unit_test(an_incompatible_schema_is_not_registered_and_the_reason_is_told),
 		cmocka_unit_test(a_registration_that_fails_has_its_class),
 		cmocka_unit_test(a_registry_that_is_not_there_is_a_retry),
+		cmocka_unit_test(
+			without_the_check_the_registry_is_not_asked_and_its_own_rule_still_stands), /* the last: the store stays so */
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
