@@ -10,4 +10,3 @@ struct ls_str *ls_avro_field_names(const struct ls_schema *schema, struct ls_are
 bool ls_avro_decimal_ok(const struct ls_type *type); /* precision and scale that Avro's decimal can carry here */
 /* ls_avro_kind: `kind` as it is written; a decimal that does not fit goes as LS_NUMERIC. */
 enum ls_kind ls_avro_kind(const struct ls_type *type, enum ls_kind kind);
-bool ls_avro_has_text(enum ls_kind kind); /* its union has a string as third branch */
