@@ -260,9 +260,8 @@ int main(void)
 		cmocka_unit_test(an_incompatible_schema_is_not_registered_and_the_reason_is_told),
 		cmocka_unit_test(a_registration_that_fails_has_its_class),
 		cmocka_unit_test(a_registry_that_is_not_there_is_a_retry),
-		cmocka_unit_test(
 		/* the last: the store stays so */
-			without_the_check_the_registry_is_not_asked_and_its_own_rule_still_stands),
+		cmocka_unit_test(without_the_check_the_registry_is_not_asked_and_its_own_rule_still_stands),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
