@@ -227,6 +227,10 @@ static void check_topics(struct look *look)
 			      "`lockstep topics create` makes them now, `lockstep run` at its start",
 			      "%zu are not there yet and will be created: %s", look->missing.count,
 			      named(&look->missing));
+	if (config->schema_compatibility == LS_COMPATIBILITY_NONE)
+		ls_report_add(look->report, LS_CHECK_KAFKA, LS_LEVEL_WARNING, "schemas",
+			      "schema_compatibility: full, once capture has gone on past the change",
+			      "new writer schemas are published without asking whether old readers can follow");
 }
 
 void ls_check_kafka(struct ls_app *app, struct ls_report *report)

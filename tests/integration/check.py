@@ -131,6 +131,11 @@ class Check(Scenario):
         self.assertEqual(self.report('--strict')[0], 7)
         self.assertEqual(self.report()[0], 0)
 
+    def test_schemas_published_unasked_are_a_warning(self):
+        self.prepare(schema_compatibility='none')
+        _, report = self.report()
+        self.assertEqual([f['subject'] for _, f in self.findings(report, 'WARNING') if f['subject'] == 'schemas'], ['schemas'])
+
     def test_what_is_true_of_many_is_said_once(self):
         w = self.world
         tables = [f'things{i}' for i in range(12)]
