@@ -2,6 +2,7 @@
  * letter is acknowledged before the mark passes its event, so nothing is skipped silently. */
 #include "core/arena.h"
 #include "core/failpoint.h"
+#include "core/json.h"
 #include "lane.h"
 #include "main/app.h"
 
@@ -101,29 +102,13 @@ enum ls_class ls_sink_bury(struct ls_sink_lane *lane, const struct ls_message *m
 
 /* ---- conflicts ---- */
 
-static void add_json_text(struct ls_buf *out, struct ls_str text)
-{
-	ls_buf_add_char(out, '"');
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned char c = (unsigned char)text.ptr[i];
-
-		if (c == '"' || c == '\\')
-			ls_buf_printf(out, "\\%c", c);
-		else if (c < 0x20)
-			ls_buf_printf(out, "\\u%04x", c);
-		else
-			ls_buf_add_char(out, (char)c);
-	}
-	ls_buf_add_char(out, '"');
-}
-
 static void add_side(struct ls_buf *out, const char *name, struct ls_str event_id, const struct ls_stamp *stamp)
 {
 	ls_buf_printf(out, ",\"%s\":{\"event_id\":", name);
-	add_json_text(out, event_id);
+	ls_json_quote(out, event_id);
 	ls_buf_printf(out, ",\"version\":%lld,\"timestamp\":%lld,\"source\":", (long long)stamp->version,
 		      (long long)stamp->timestamp_us);
-	add_json_text(out, stamp->source);
+	ls_json_quote(out, stamp->source);
 	ls_buf_add_char(out, '}');
 }
 
@@ -140,11 +125,11 @@ enum ls_class ls_sink_conflicts(struct ls_sink_lane *lane, const struct ls_item 
 
 		ls_buf_clear(&lane->buf);
 		ls_buf_add_text(&lane->buf, "{\"destination\":");
-		add_json_text(&lane->buf, ls_str_of(lane->config->name));
+		ls_json_quote(&lane->buf, ls_str_of(lane->config->name));
 		ls_buf_add_text(&lane->buf, ",\"entity_type\":");
-		add_json_text(&lane->buf, event->entity);
+		ls_json_quote(&lane->buf, event->entity);
 		ls_buf_add_text(&lane->buf, ",\"entity_id\":");
-		add_json_text(&lane->buf, event->entity_id);
+		ls_json_quote(&lane->buf, event->entity_id);
 		add_side(&lane->buf, names[0], conflict->held_event_id, &conflict->held);
 		add_side(&lane->buf, names[1], event->event_id, &stamp);
 		ls_buf_add_text(&lane->buf, ",\"event\":");

@@ -3,7 +3,7 @@
 
 #include "core/buf.h"
 #include "core/time.h"
-#include "main/json.h"
+#include "core/json.h"
 
 #include <stdlib.h>
 

@@ -5,7 +5,7 @@
 
 #include "core/arena.h"
 #include "main/app.h"
-#include "main/json.h"
+#include "core/json.h"
 
 #include <getopt.h>
 #include <stdio.h>

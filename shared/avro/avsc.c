@@ -5,7 +5,7 @@
  * schemas/README.md): the canonical form keeps it, and schema resolution compares names without it. */
 #include "avro/avsc.h"
 #include "avro/codec.h"
-#include "avro/json_out.h"
+#include "core/json.h"
 #include "avro/plan.h"
 #include "avro/schemas.h"
 

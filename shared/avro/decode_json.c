@@ -1,6 +1,6 @@
 /* Values of any Avro type as JSON text, and passing over values that nobody asked for. */
 #include "avro/decode_value.h"
-#include "avro/json_out.h"
+#include "core/json.h"
 #include "avro/text.h"
 
 enum { STEPS_MAX = 20000000 };

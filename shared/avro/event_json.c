@@ -1,6 +1,6 @@
 /* A decoded event as one JSON object, for people and tools. */
 #include "avro/codec.h"
-#include "avro/json_out.h"
+#include "core/json.h"
 
 #include "lockstep/event.h"
 

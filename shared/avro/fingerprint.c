@@ -1,6 +1,6 @@
 /* Parsing Canonical Form and CRC-64-AVRO, by the Avro specification ("Transforming into Parsing Canonical Form",
  * "Schema Fingerprints"). */
-#include "avro/json_out.h"
+#include "core/json.h"
 #include "avro/plan.h"
 #include "avro/schemas.h"
 

@@ -2,7 +2,7 @@
 #include "http/server.h"
 #include "core/buf.h"
 #include "main/app.h"
-#include "main/json.h"
+#include "core/json.h"
 #include "main/status_server.h"
 
 #include <stdio.h>

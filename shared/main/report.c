@@ -3,7 +3,7 @@
 
 #include "core/buf.h"
 #include "core/map.h"
-#include "main/json.h"
+#include "core/json.h"
 
 #include <stdarg.h>
 #include <stdio.h>

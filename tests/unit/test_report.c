@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "core/buf.h"
-#include "main/json.h"
+#include "core/json.h"
 #include "main/report.h"
 
 /* A report in which every check has one finding that is fine. */
