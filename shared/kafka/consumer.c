@@ -53,7 +53,7 @@ static enum ls_class open_handle(struct ls_consumer *consumer, const struct ls_k
 		{ "max.poll.interval.ms", "300000", LS_FALLBACK },
 		/* Bounds of memory, per partition. */
 		{ "queued.min.messages", "100000", LS_FALLBACK },
-		{ "queued.max.messages.kbytes", "4096", LS_FALLBACK },
+		{ "queued.max.messages.kbytes", "1024", LS_FALLBACK },
 		{ "fetch.message.max.bytes", "1048576", LS_FALLBACK },
 		{ "fetch.max.bytes", "8388608", LS_FALLBACK },
 		{ "fetch.wait.max.ms", "100", LS_FALLBACK },
