@@ -29,8 +29,8 @@ static const struct ls_option options[] = {
 	{ "ledger_retention", LS_OPT_DURATION, "7d", offsetof(struct common, ledger_retention_ms),
 	  "how long event ids are kept; a bare number is days", 3600000, 3650 * 86400000LL, NULL, "d" },
 	{ "conflict", LS_OPT_CHOICE, "last_write_wins", offsetof(struct common, conflict),
-	  "who wins where two sources changed one entity", 0, 0, "last_write_wins|source_wins|target_wins|manual",
-	  NULL },
+	  "who wins where two sources changed one entity; only last_write_wins is in force yet", 0, 0,
+	  "last_write_wins|source_wins|target_wins|manual", NULL },
 	{ "on_missing_table", LS_OPT_CHOICE, "create", offsetof(struct common, on_missing_table),
 	  "a table that is not there is created, or stops the start", 0, 0, "create|fail", NULL },
 	{ "on_missing_column", LS_OPT_CHOICE, "create", offsetof(struct common, on_missing_column),
@@ -40,9 +40,9 @@ static const struct ls_option options[] = {
 	{ "concurrency", LS_OPT_INT, "1", offsetof(struct common, concurrency), "lanes that share its partitions", 1,
 	  64, NULL, NULL },
 	{ "rate_limit", LS_OPT_INT, "", offsetof(struct common, rate_limit),
-	  "most requests per minute; unset: no limit", 1, 1000000, NULL, NULL },
+	  "most requests per minute, for REST kinds; unset: no limit", 1, 1000000, NULL, NULL },
 	{ "backup", LS_OPT_CHOICE, "none", offsetof(struct common, backup),
-	  "keep a copy of the tables before the first run", 0, 0, "none|before_first_run", NULL },
+	  "keep a copy of the tables before the first run; not in force yet", 0, 0, "none|before_first_run", NULL },
 };
 
 static const struct ls_part parts[] = {
@@ -54,7 +54,7 @@ static const struct ls_part parts[] = {
 
 static const struct ls_option retry_options[] = {
 	{ "max_attempts", LS_OPT_INT, "0", offsetof(struct retry, max_attempts),
-	  "attempts before the lane starts anew; 0: no end", 0, 1000000, NULL, NULL },
+	  "attempts before the lane starts anew; 0: no end; not in force yet", 0, 1000000, NULL, NULL },
 	{ "initial_ms", LS_OPT_DURATION, "200ms", offsetof(struct retry, initial_ms), "the first wait, at most", 1,
 	  3600000, NULL, "ms" },
 	{ "max_ms", LS_OPT_DURATION, "30s", offsetof(struct retry, max_ms), "the longest wait, at most", 1, 86400000,

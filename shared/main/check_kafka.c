@@ -262,35 +262,3 @@ void ls_check_kafka(struct ls_app *app, struct ls_report *report)
 	}
 	ls_admin_close(look.admin);
 }
-
-static void check_destination(const struct ls_destination_config *destination, const struct ls_config *config,
-			      struct ls_report *report)
-{
-	char subject[128], topic[LS_TOPIC_NAME], limit[64] = "no limit of requests";
-
-	snprintf(subject, sizeof subject, "destination %s", destination->name);
-	if (destination->rate_limit)
-		snprintf(limit, sizeof limit, "at most %lld requests per minute", (long long)destination->rate_limit);
-	ls_report_add(report, LS_CHECK_RATE_LIMITING, LS_LEVEL_OK, subject, NULL,
-		      "%s, %lld rows at once on %lld lanes; after %lld failures it is left in peace for %lld s", limit,
-		      (long long)destination->batch_size, (long long)destination->concurrency,
-		      (long long)destination->breaker_failures, (long long)(destination->breaker_cooldown_ms / 1000));
-	ls_report_add(report, LS_CHECK_ERROR_REPORTING, LS_LEVEL_OK, subject, NULL,
-		      "what cannot be applied goes to %s with its reason",
-		      ls_topic_dlq(topic, config->prefix, destination->name));
-}
-
-void ls_check_config(struct ls_app *app, struct ls_report *report)
-{
-	const struct ls_config *config = app->config;
-
-	for (size_t i = 0; i < config->destination_count; i++)
-		check_destination(&config->destination[i], config, report);
-	if (config->http_listen)
-		ls_report_add(report, LS_CHECK_ERROR_REPORTING, LS_LEVEL_OK, "metrics", NULL,
-			      "served at http://%s/metrics", config->http_listen);
-	else
-		ls_report_add(report, LS_CHECK_ERROR_REPORTING, LS_LEVEL_WARNING, "metrics",
-			      "set http: {listen: \"127.0.0.1:8088\"}",
-			      "http.listen is not set: errors are seen in the log and nowhere else");
-}

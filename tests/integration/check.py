@@ -152,6 +152,19 @@ class Check(Scenario):
         self.assertLess(len(text.splitlines()), 80, text)
         self.assertIn('more of the same', text)
 
+    def test_what_is_asked_for_and_not_there_is_said(self):
+        w = self.prepare()
+
+        def ask(settings):
+            settings['destinations'][0].update(conflict='source_wins', rate_limit=100, backup='before_first_run')
+            settings['destinations'][0]['tables'][0]['guard'] = 'commit_timestamp'
+        self.rewrite(ask)
+        report = self.unsafe('conflict resolution', 'strategy other than last_write_wins has no effect', 'take it out')
+        self.assertEqual(sorted(f['measured'] for _, f in self.findings(report, 'FAILED')),
+                         ['a conflict strategy other than last_write_wins has no effect in this version', 'guard has no effect in this version'])
+        said = [f['measured'] for name, f in self.findings(report, 'WARNING') if name == 'rate limiting']
+        self.assertEqual(said, ['rate_limit has no effect in this version', 'backup has no effect in this version'])
+
     # ---- unsafe: Kafka ----
 
     def topic(self, name, partitions, policy):
