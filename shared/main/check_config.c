@@ -1,4 +1,4 @@
-/* What `check` can say of the configuration alone: where errors go, what is limited, what is asked for and not there. */
+/* What `check` can say of the configuration alone: where errors go, what is limited, what has no effect yet. */
 #include "main/check_kafka.h"
 
 #include "kafka/topics.h"
