@@ -28,7 +28,6 @@ struct ls_receipt {
 	uint64_t sent, acked;
 	bool track;   /* the versions topic: follow the offsets */
 	int64_t next; /* every record of the versions topic below this is folded in here */
-	bool foreign; /* another writer's record lies between ours: read again at the next restore */
 };
 
 /* One entity as this destination takes it. */
@@ -56,7 +55,6 @@ struct ls_unit {
 	struct ls_arena *heal_arena;
 	struct ls_receipt receipt;
 	bool meta_dirty;
-	size_t users;     /* partitions (events, priority) that stand on it */
 	int64_t restored; /* records read */
 	int64_t restore_started_ms;
 };
