@@ -365,20 +365,7 @@ static void add_entity(struct ls_sink_lane *lane, const struct ls_entity_config 
 
 static enum ls_class open_destination(struct ls_sink_lane *lane, struct ls_error *err)
 {
-	const struct ls_config *config = lane->base.app->config;
-	lane->context = (struct ls_destination_context){
-		.name = lane->config->name,
-		.mapping = lane->config->mapping,
-		.mapping_count = lane->config->mapping_count,
-		.ledger_schema = config->ledger_schema,
-		.owner = lane->owner,
-		.ledger_full = lane->config->ledger_full,
-		.create_tables = lane->config->create_tables,
-		.add_columns = lane->config->add_columns,
-		.ledger_retention_ms = lane->config->ledger_retention_ms,
-		.stats = lane->base.stats,
-	};
-
+	lane->context = ls_sink_context(lane->base.app->config, lane->config, lane->owner, lane->base.stats);
 	return lane->config->ops->open(lane->config->options, &lane->context, &lane->dst, err);
 }
 

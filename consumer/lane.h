@@ -110,6 +110,13 @@ struct ls_sink_lane {
 	char dlq[LS_TOPIC_NAME], conflicts[LS_TOPIC_NAME];
 };
 
+/* ---- wing.c ---- */
+/* ls_sink_context is how a destination is opened or checked. What it points at stays the configuration's, owner and
+ * stats the caller's. */
+struct ls_destination_context ls_sink_context(const struct ls_config *config,
+					      const struct ls_destination_config *destination, const char *owner,
+					      struct ls_lane_stats *stats);
+
 /* ---- lane.c ---- */
 struct ls_sink_lane *ls_sink_lane_new(struct ls_app *app, const struct ls_destination_config *config, int index);
 

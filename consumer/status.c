@@ -107,7 +107,7 @@ static enum ls_class entities_json(const struct ls_app *app, const struct ls_des
 	return class;
 }
 
-static struct ls_destination_context context_of(const struct ls_app *app,
+struct ls_destination_context ls_status_context(const struct ls_app *app,
 						const struct ls_destination_config *destination)
 {
 	return (struct ls_destination_context){
@@ -169,7 +169,7 @@ static double most_seconds(const json_t *partitions)
 static enum ls_class add_lag(const struct ls_app *app, const struct ls_destination_config *destination,
 			     struct ls_admin *admin, json_t *into, struct ls_error *err)
 {
-	struct ls_destination_context context = context_of(app, destination);
+	struct ls_destination_context context = ls_status_context(app, destination);
 	struct ls_arena *arena = ls_arena_new(0);
 	json_t *partitions = json_array();
 	struct ls_mark *mark = NULL;

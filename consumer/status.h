@@ -2,6 +2,7 @@
  * Nothing that does not answer hides the rest: it has "error" instead, and what is not known is null. */
 #pragma once
 
+#include "config/config.h"
 #include "lockstep/error.h"
 #include "lockstep/str.h"
 
@@ -29,6 +30,10 @@ json_t *ls_status_sources(const struct ls_app *app, const json_t *live);
  * no such entity. The caller owns *ret. */
 enum ls_class ls_status_entity(struct ls_app *app, const char *entity, const char *id, json_t **ret,
 			       struct ls_error *err);
+
+/* ls_status_context is how a destination is only looked at: it may make and change nothing. */
+struct ls_destination_context ls_status_context(const struct ls_app *app,
+						const struct ls_destination_config *destination);
 
 /* ---- status_lanes.c: what a running process counted; pure ---- */
 

@@ -162,14 +162,7 @@ static void add_sources(struct ls_app *app, const char *entity, struct ls_str id
 static void add_destination(struct ls_app *app, const struct ls_destination_config *destination,
 			    const struct ls_mapping *mapping, struct ls_str id, struct ls_arena *arena, json_t *into)
 {
-	struct ls_destination_context context = {
-		.name = destination->name,
-		.mapping = destination->mapping,
-		.mapping_count = destination->mapping_count,
-		.ledger_schema = app->config->ledger_schema,
-		.owner = "status",
-		.stats = ls_stats_lane(app->stats, "status"),
-	};
+	struct ls_destination_context context = ls_status_context(app, destination);
 	struct ls_row row = { NULL, NULL };
 	struct ls_error err;
 	json_t *object;

@@ -5,6 +5,24 @@
 
 #include <stdio.h>
 
+struct ls_destination_context ls_sink_context(const struct ls_config *config,
+					      const struct ls_destination_config *destination, const char *owner,
+					      struct ls_lane_stats *stats)
+{
+	return (struct ls_destination_context){
+		.name = destination->name,
+		.mapping = destination->mapping,
+		.mapping_count = destination->mapping_count,
+		.ledger_schema = config->ledger_schema,
+		.owner = owner,
+		.ledger_full = destination->ledger_full,
+		.create_tables = destination->create_tables,
+		.add_columns = destination->add_columns,
+		.ledger_retention_ms = destination->ledger_retention_ms,
+		.stats = stats,
+	};
+}
+
 static bool wanted(const char *name, char *const *names, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -48,18 +66,7 @@ static void check(struct ls_app *app, struct ls_report *report)
 	for (size_t i = 0; i < config->destination_count; i++) {
 		const struct ls_destination_config *destination = &config->destination[i];
 		struct ls_lane_stats stats = { 0 }; /* of this check alone: no lane of the process */
-		struct ls_destination_context context = {
-			.name = destination->name,
-			.mapping = destination->mapping,
-			.mapping_count = destination->mapping_count,
-			.ledger_schema = config->ledger_schema,
-			.owner = "check",
-			.ledger_full = destination->ledger_full,
-			.create_tables = destination->create_tables,
-			.add_columns = destination->add_columns,
-			.ledger_retention_ms = destination->ledger_retention_ms,
-			.stats = &stats,
-		};
+		struct ls_destination_context context = ls_sink_context(config, destination, "check", &stats);
 
 		destination->ops->check(destination->options, &context, report);
 	}
