@@ -77,7 +77,7 @@ static enum ls_class connect_failed(const PGconn *conn, struct ls_error *err)
 {
 	char code[6] = "08001", text[320], server[160];
 	bool known = find_sqlstate(PQerrorMessage(conn), code);
-	enum ls_class class = known ? ls_pg_class(code) : LS_RETRY;
+	enum ls_class class = known ? ls_pg_connect_class(code) : LS_RETRY;
 
 	if (!known && PQconnectionNeedsPassword(conn)) {
 		memcpy(code, "28P01", 6);

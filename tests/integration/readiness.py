@@ -94,7 +94,7 @@ class Readiness(Scenario):
         w.maintenance.sql(f'alter database {w.destination.name} allow_connections false')
         w.maintenance.sql('select pg_terminate_backend(pid) from pg_stat_activity where datname = %s', w.destination.name)
         w.source.sql("insert into contacts values (2, 'meanwhile')")
-        wait_for(lambda: 'level=warn' in run.text() or 'level=error' in run.text(), 20, 'the log to say so', alive=[run])
+        wait_for(lambda: 'not currently accepting connections' in run.text(), 60, 'the log to say so', alive=[run])
         w.maintenance.sql(f'alter database {w.destination.name} allow_connections true')
         w.destination.close()
         del w.databases['dst']

@@ -30,6 +30,18 @@ static void sqlstates_have_their_class(void **state)
 	assert_int_equal(ls_pg_class(NULL), LS_RETRY);
 }
 
+static void a_refused_connection_is_tried_again_where_waiting_can_help(void **state)
+{
+	(void)state;
+	/* "database ... is not currently accepting connections", as PostgreSQL 15 and 17 say it. */
+	assert_int_equal(ls_pg_connect_class("55000"), LS_RETRY);
+	assert_int_equal(ls_pg_class("55000"), LS_FATAL);
+	assert_int_equal(ls_pg_connect_class("57P03"), LS_RETRY);
+	assert_int_equal(ls_pg_connect_class("53300"), LS_RETRY);
+	assert_int_equal(ls_pg_connect_class("28P01"), LS_AUTH);
+	assert_int_equal(ls_pg_connect_class("3D000"), LS_FATAL);
+}
+
 static void table_names_are_read_as_people_write_them(void **state)
 {
 	static const struct {
@@ -138,6 +150,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sqlstates_have_their_class),
+		cmocka_unit_test(a_refused_connection_is_tried_again_where_waiting_can_help),
 		cmocka_unit_test(table_names_are_read_as_people_write_them),
 		cmocka_unit_test(types_become_kinds_and_names_again),
 		cmocka_unit_test(literals_and_copy_text_are_escaped),
