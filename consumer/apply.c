@@ -57,13 +57,15 @@ static enum ls_class committed(struct ls_sink_lane *lane, struct ls_part *part, 
 {
 	enum ls_class class;
 
-	LS_FAILPOINT("sink.applied");
+	LS_FAILPOINT_ERROR("sink.applied", err);
 	part->mark.next_offset = slice->next_offset;
 	part->mark.max_version = slice->max_version;
 	lane->failures = 0;
 	ls_backoff_reset(&lane->backoff);
 	count_up(lane, items, rows);
 	class = ls_sink_conflicts(lane, items, err);
+	if (!class)
+		LS_FAILPOINT_ERROR("sink.conflicts_sent", err);
 	return class ? class : ls_unit_save(lane, part->unit, &lane->plan, err);
 }
 
@@ -112,9 +114,11 @@ static enum ls_class reclaim(struct ls_sink_lane *lane, struct ls_part *part, co
 	if (ls_consumer_lost(lane->consumer))
 		return ls_fail(err, LS_FENCED, "lost", "the partitions of %s were given to another sink",
 			       lane->config->name);
+	LS_FAILPOINT_ERROR("sink.reclaim", err);
 	class = lane->dst->ops->claim(lane->dst, &mark, 1, err);
 	if (class)
 		return class;
+	LS_FAILPOINT_ERROR("sink.reclaimed", err);
 	if (mark.next_offset != part->mark.next_offset && mark.next_offset != slice->next_offset)
 		return ls_fail(err, LS_FENCED, "next_offset",
 			       "destination %s, topic %.*s partition %d: its mark stands at "

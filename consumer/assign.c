@@ -38,10 +38,15 @@ static enum ls_class unit_of(struct ls_sink_lane *lane, const struct ls_sink_ent
 static enum ls_class claim_all(struct ls_sink_lane *lane, const struct ls_assigned *assigned, size_t count,
 			       struct ls_mark *mark, struct ls_error *err)
 {
+	enum ls_class class;
+
 	for (size_t i = 0; i < count; i++)
 		mark[i] = (struct ls_mark){ .topic = ls_str_of(assigned[i].topic), .partition = assigned[i].partition };
 	LS_FAILPOINT_ERROR("sink.claim", err);
-	return count ? lane->dst->ops->claim(lane->dst, mark, count, err) : LS_OK;
+	class = count ? lane->dst->ops->claim(lane->dst, mark, count, err) : LS_OK;
+	if (!class)
+		LS_FAILPOINT_ERROR("sink.claimed", err);
+	return class;
 }
 
 /* catch_up: a destination that lost its last commits lost the last claims with them, and its owner epochs lie behind
@@ -103,6 +108,8 @@ enum ls_class ls_sink_assign(struct ls_sink_lane *lane, struct ls_assigned *assi
 		class = ls_consumer_assign(lane->consumer, assigned, count, err);
 	for (size_t i = 0; !class && i < count; i++)
 		lane->part[i].queue = assigned[i].queue;
+	if (!class)
+		LS_FAILPOINT_ERROR("sink.assigned", err);
 	LS_GAUGE(lane->base.stats, partitions, lane->part_count);
 	LS_GAUGE(lane->base.stats, up, class == LS_OK);
 	if (!class)
@@ -127,6 +134,7 @@ void ls_sink_drain(struct ls_sink_lane *lane, int timeout_ms)
 	int64_t until = ls_monotonic_ms() + timeout_ms;
 	struct ls_error err;
 
+	LS_FAILPOINT("sink.drain");
 	while (lane->producer && !lane->delivery_class && ls_monotonic_ms() < until) {
 		for (size_t i = 0; i < lane->part_count; i++)
 			if (ls_part_marker(lane, &lane->part[i], &err))

@@ -85,18 +85,21 @@ enum ls_class ls_sink_bury(struct ls_sink_lane *lane, const struct ls_message *m
 	for (size_t i = 0; !class && i < count; i++) {
 		if (items[i].fate != LS_FATE_DEAD || items[i].dead_sent)
 			continue;
+		LS_FAILPOINT_ERROR("sink.dead_send", err);
 		class = send_one(lane, &message[i], &items[i], err);
 		if (!class)
 			log_dead(lane, &message[i], &items[i]);
 		any = true;
 	}
-	LS_FAILPOINT("sink.dead_sent");
-	if (!class && any)
-		class = ls_sink_settle(lane, &lane->dead, err);
+	if (class || !any)
+		return class;
+	LS_FAILPOINT_ERROR("sink.dead_sent", err);
+	class = ls_sink_settle(lane, &lane->dead, err);
 	for (size_t i = 0; !class && i < count; i++)
 		if (items[i].fate == LS_FATE_DEAD)
 			items[i].dead_sent = true;
-	LS_FAILPOINT("sink.dead_acked");
+	if (!class)
+		LS_FAILPOINT_ERROR("sink.dead_acked", err);
 	return class;
 }
 
@@ -123,6 +126,7 @@ enum ls_class ls_sink_conflicts(struct ls_sink_lane *lane, const struct ls_item 
 		const char *names[2] = { conflict->applied ? "loser" : "winner",
 					 conflict->applied ? "winner" : "loser" };
 
+		LS_FAILPOINT_ERROR("sink.conflict_send", err);
 		ls_buf_clear(&lane->buf);
 		ls_buf_add_text(&lane->buf, "{\"destination\":");
 		ls_json_quote(&lane->buf, ls_str_of(lane->config->name));

@@ -30,6 +30,7 @@ static void delivered(void *context, void *opaque, enum ls_class class, const ch
 		lane->delivery_class = class;
 		return;
 	}
+	LS_FAILPOINT("sink.delivered");
 	receipt->acked++;
 	if (!receipt->track)
 		return;
@@ -84,6 +85,7 @@ enum ls_class ls_sink_poll(struct ls_sink_lane *lane, int timeout_ms, struct ls_
 			ls_sink_drain(lane, DRAIN_MS);
 		ls_sink_drop(lane);
 		ls_consumer_revoke(lane->consumer);
+		LS_FAILPOINT("sink.revoked");
 		break;
 	case LS_CONSUMER_ERROR:
 		class = consumer_error(lane, &event.error, err);
@@ -213,6 +215,7 @@ static enum ls_class work(struct ls_sink_lane *lane, struct ls_part *part, size_
 		size_t n = 0;
 
 		class = batch_of(lane, part, lane->message + at, count - at, &n, err);
+		LS_FAILPOINT("sink.decoded");
 		if (!class)
 			class = ls_sink_apply(lane, part, lane->item, lane->message + at, n, err);
 		at += n;
@@ -426,6 +429,7 @@ static enum ls_class open_all(struct ls_sink_lane *lane, struct ls_error *err)
 	if (class)
 		return class;
 	lane->decoder = ls_decoder_new(schemas);
+	LS_FAILPOINT_ERROR("sink.open", err);
 	class = open_destination(lane, err);
 	if (!class)
 		class = open_producer(lane, err);

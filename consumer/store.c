@@ -2,6 +2,7 @@
 #include "store.h"
 
 #include "core/arena.h"
+#include "core/failpoint.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -371,6 +372,7 @@ enum ls_class ls_store_commit(struct ls_store *store, const struct ls_store_meta
 	MDB_val key = { sizeof meta_key - 1, (void *)(uintptr_t)meta_key }, value = { sizeof record, &record };
 	int rc;
 
+	LS_FAILPOINT("sink.store");
 	memcpy(record.boot_id, store->boot_id, BOOT_ID);
 	rc = mdb_put(store->txn, store->dbi, &key, &value, 0);
 	if (rc) {

@@ -124,14 +124,18 @@ enum ls_class ls_unit_save(struct ls_sink_lane *lane, struct ls_unit *unit, stru
 {
 	enum ls_class class = store_states(lane, unit, plan, err);
 
-	LS_FAILPOINT("sink.state_stored");
+	if (!class)
+		LS_FAILPOINT_ERROR("sink.state_stored", err);
 	for (size_t i = 0; !class && i < plan->keys.count; i++) {
 		struct ls_plan_key *key = plan->keys.slot[i].value;
 
-		if (key->changed)
-			class = publish(lane, unit, key->entity_id, &key->state, err);
+		if (!key->changed)
+			continue;
+		class = publish(lane, unit, key->entity_id, &key->state, err);
+		LS_FAILPOINT("sink.state_queued");
 	}
-	LS_FAILPOINT("sink.state_sent");
+	if (!class)
+		LS_FAILPOINT_ERROR("sink.state_sent", err);
 	return class;
 }
 
@@ -141,6 +145,8 @@ static enum ls_class send_marker(struct ls_sink_lane *lane, struct ls_part *part
 {
 	struct ls_unit *unit = part->unit;
 	char key[LS_TOPIC_NAME + 1], value[96];
+
+	LS_FAILPOINT_ERROR("sink.marker", err);
 	int key_len = snprintf(key, sizeof key, "%c%s", marker_lead, unit->entity->topic[part->log]);
 	int len = snprintf(value, sizeof value, "{\"below\":%lld,\"owner_epoch\":%lld}", (long long)part->goal,
 			   (long long)unit->owner_epoch);
@@ -153,6 +159,7 @@ static enum ls_class send_marker(struct ls_sink_lane *lane, struct ls_part *part
 	part->marker = part->goal;
 	part->marker_sent = (int64_t)unit->receipt.sent;
 	part->goal = -1;
+	LS_FAILPOINT_ERROR("sink.marker_sent", err);
 	return LS_OK;
 }
 
@@ -174,6 +181,7 @@ enum ls_class ls_part_marker(struct ls_sink_lane *lane, struct ls_part *part, st
 	int64_t acked = (int64_t)unit->receipt.acked;
 
 	if (part->marker >= 0 && acked >= part->marker_sent) {
+		LS_FAILPOINT_ERROR("sink.marker_acked", err);
 		unit->meta.published[part->log] = part->marker;
 		part->marker = -1;
 		unit->meta_dirty = true;
@@ -258,8 +266,10 @@ static enum ls_class fold_record(struct ls_sink_lane *lane, struct ls_unit *unit
 static enum ls_class fold_records(struct ls_sink_lane *lane, struct ls_unit *unit, struct ls_message *message,
 				  size_t count, struct ls_error *err)
 {
-	enum ls_class class = ls_store_write_begin(unit->store, unit->owner_epoch, err);
+	enum ls_class class;
 
+	LS_FAILPOINT_ERROR("sink.restoring", err);
+	class = ls_store_write_begin(unit->store, unit->owner_epoch, err);
 	for (size_t i = 0; !class && i < count; i++) {
 		class = message[i].class ? ls_fail(err, message[i].class, "fetch", "topic %s partition %d: %s",
 						   unit->entity->versions, unit->partition, message[i].problem)
@@ -306,7 +316,7 @@ static enum ls_class restored(struct ls_sink_lane *lane, struct ls_unit *unit, s
 		       LS_F("topic", unit->entity->versions), LS_N("partition", unit->partition),
 		       LS_N("records", unit->restored), LS_N("up_to", end),
 		       LS_N("ms", ls_monotonic_ms() - unit->restore_started_ms));
-	LS_FAILPOINT("sink.restored");
+	LS_FAILPOINT_ERROR("sink.restored", err);
 	return heal(lane, unit, err);
 }
 
@@ -319,6 +329,7 @@ enum ls_class ls_unit_step(struct ls_sink_lane *lane, struct ls_unit *unit, stru
 
 	if (unit->phase == LS_UNIT_READY)
 		return LS_OK;
+	LS_FAILPOINT_ERROR("sink.restore", err);
 	if (!unit->reader)
 		class = ls_reader_open(&lane->base.app->config->kafka, unit->entity->versions, unit->partition,
 				       unit->receipt.next, &unit->reader, err);
@@ -376,6 +387,7 @@ static enum ls_class fold_batch(struct ls_sink_lane *lane, struct ls_part *part,
 	enum ls_class class = LS_OK;
 	size_t items = 0;
 
+	LS_FAILPOINT_ERROR("sink.folding", err);
 	ls_arena_reset(lane->arena);
 	for (size_t i = 0; !class && i < count; i++) {
 		if (lane->message[i].offset >= part->mark.next_offset || lane->message[i].class)
@@ -399,6 +411,7 @@ enum ls_class ls_part_fold(struct ls_sink_lane *lane, struct ls_part *part, stru
 	bool end = from >= part->mark.next_offset;
 	enum ls_class class = LS_OK;
 
+	LS_FAILPOINT_ERROR("sink.fold", err);
 	if (!end && !part->reader)
 		class = ls_reader_open(&lane->base.app->config->kafka, part->unit->entity->topic[part->log],
 				       part->unit->partition, from ? from : -1, &part->reader, err);
@@ -416,6 +429,6 @@ enum ls_class ls_part_fold(struct ls_sink_lane *lane, struct ls_part *part, stru
 		return class;
 	part->reader = ls_reader_close(part->reader);
 	part->phase = LS_PART_RUN;
-	LS_FAILPOINT("sink.folded");
+	LS_FAILPOINT_ERROR("sink.folded", err);
 	return LS_OK;
 }

@@ -91,11 +91,14 @@ static enum ls_class open_source(struct ls_capture_lane *lane, struct ls_error *
 {
 	const struct ls_config *config = lane->base.app->config;
 	struct ls_position from;
-	enum ls_class class = ls_positions_load(&config->kafka, lane->positions, ls_str_of(lane->config->name),
-						lane->arena, &from, err);
+	enum ls_class class;
 
+	LS_FAILPOINT_ERROR("capture.open", err);
+	class = ls_positions_load(&config->kafka, lane->positions, ls_str_of(lane->config->name), lane->arena, &from,
+				  err);
 	if (class)
 		return class;
+	LS_FAILPOINT_ERROR("capture.position_read", err);
 	ls_clock_start(&lane->clock, from.version);
 	LS_GAUGE(lane->base.stats, up, 0); /* until the source is open */
 	class = ask_partitions(lane, err);
@@ -105,6 +108,7 @@ static enum ls_class open_source(struct ls_capture_lane *lane, struct ls_error *
 					err);
 	if (class)
 		return class;
+	LS_FAILPOINT_ERROR("capture.opened", err);
 	LS_GAUGE(lane->base.stats, up, 1);
 	log_start(lane, &from);
 	return LS_OK;
@@ -185,7 +189,7 @@ static enum ls_class turn(struct ls_capture_lane *lane, struct ls_error *err)
 	class = lane->src->ops->poll(lane->src, ls_capture_settled(lane) ? IDLE_MS : BUSY_MS, &batch, err);
 	if (class)
 		return class;
-	LS_FAILPOINT("capture.polled");
+	LS_FAILPOINT_ERROR("capture.polled", err);
 	if (!batch.count && !batch.position.len) {
 		ls_clock_raise(&lane->clock, batch.floor);
 		return LS_OK;
@@ -200,6 +204,7 @@ static void drain(struct ls_capture_lane *lane)
 	struct ls_error err;
 
 	lane->deadline_ms = ls_monotonic_ms() + LS_CAPTURE_DRAIN_MS;
+	LS_FAILPOINT("capture.drain");
 	do {
 		if (ls_capture_settle(lane, FULL_MS, &err)) {
 			ls_log_error(log, LS_LOG_WARN, lane->base.name, &err,

@@ -5,6 +5,7 @@
 
 #include "avro/codec.h"
 #include "core/buf.h"
+#include "core/failpoint.h"
 #include "kafka/schema_topic.h"
 #include "kafka/topics.h"
 #include "main/app.h"
@@ -115,6 +116,7 @@ static void delivered(void *context, void *opaque, enum ls_class class, const ch
 				      .partition = ticket->partition,
 				      .offset = offset };
 
+	LS_FAILPOINT("publish.acked");
 	if (class)
 		receipt.problem = problem ? problem : ls_class_name(class);
 	outbox->done(outbox->context, &receipt);
@@ -226,6 +228,7 @@ enum ls_class ls_outbox_send(struct ls_outbox *outbox, size_t line, const struct
 	struct ticket *ticket = NULL;
 	enum ls_class class = target_of(outbox, event, priority, &target, err);
 
+	LS_FAILPOINT_ERROR("publish.send", err);
 	ls_buf_clear(&outbox->bytes);
 	if (!class)
 		class = ls_encode(outbox->encoder, event, &outbox->bytes, err);
@@ -245,6 +248,7 @@ enum ls_class ls_outbox_send(struct ls_outbox *outbox, size_t line, const struct
 		outbox->free = ticket;
 		return class;
 	}
+	LS_FAILPOINT("publish.sent");
 	ls_producer_poll(outbox->producer, 0);
 	return LS_OK;
 }

@@ -87,6 +87,7 @@ static enum ls_class bury(struct ls_capture_lane *lane, size_t slot, const struc
 	struct ls_str dead_key, empty = { "", 0 };
 	enum ls_class class;
 
+	LS_FAILPOINT_ERROR("capture.dead_send", err);
 	snprintf(time, sizeof(time), "%lld", (long long)ls_now_us());
 	header[6].value = ls_str_of(time);
 	snprintf(key, sizeof(key), "%s-%.*s", lane->config->name, LS_ARG(event->event_id));
@@ -103,6 +104,7 @@ static enum ls_class bury(struct ls_capture_lane *lane, size_t slot, const struc
 		class = err->class = LS_FATAL;
 	if (class)
 		return ls_fail_in(err, "dead letter of source \"%s\" to topic %s", lane->config->name, lane->dlq);
+	LS_FAILPOINT_ERROR("capture.dead_sent", err);
 	log_dead(lane, entity, why);
 	return LS_OK;
 }
@@ -211,9 +213,10 @@ static enum ls_class publish_one(struct ls_capture_lane *lane, size_t slot, stru
 	if (!class && !keep)
 		return LS_OK;
 	if (!class) {
-		LS_FAILPOINT("capture.encoded");
+		LS_FAILPOINT_ERROR("capture.encoded", err);
 		class = send(lane, slot, lane->topic[mapping], event->entity_id, ls_buf_str(&lane->bytes), NULL, 0,
 			     err);
+		LS_FAILPOINT("capture.queued");
 	}
 	if (class == LS_POISON) {
 		struct ls_error why = *err;
@@ -254,7 +257,7 @@ enum ls_class ls_capture_publish(struct ls_capture_lane *lane, const struct ls_b
 	}
 	if (class)
 		return class;
-	LS_FAILPOINT("capture.sent");
+	LS_FAILPOINT_ERROR("capture.sent", err);
 	if (!ls_pending_close(lane->pending, slot, batch->position, lane->clock.last))
 		return ls_fail(err, LS_FATAL, "position", "source \"%s\": a position of %zu bytes is longer than %d",
 			       lane->config->name, batch->position.len, LS_POSITION_MAX);

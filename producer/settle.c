@@ -18,6 +18,7 @@ void ls_capture_delivered(void *context, void *opaque, enum ls_class class, cons
 	int64_t commit_us;
 
 	(void)offset;
+	LS_FAILPOINT("capture.delivered");
 	if (class) {
 		/* Lost for this handle only: the source still has it, and begins again from the last durable
 		 * position. */
@@ -77,6 +78,7 @@ static enum ls_class save(struct ls_capture_lane *lane, struct ls_error *err)
 	struct ls_buf old = lane->sent;
 	enum ls_class class;
 
+	LS_FAILPOINT_ERROR("capture.position_send", err);
 	ls_buf_clear(&lane->record);
 	ls_position_print(&record, &lane->record);
 	if (lane->record.full)
@@ -95,7 +97,7 @@ static enum ls_class save(struct ls_capture_lane *lane, struct ls_error *err)
 	lane->is_sent = true;
 	lane->saved_ms = ls_monotonic_ms();
 	lane->batches = 0;
-	LS_FAILPOINT("capture.position_sent");
+	LS_FAILPOINT_ERROR("capture.position_sent", err);
 	return LS_OK;
 }
 
@@ -104,7 +106,7 @@ static enum ls_class confirm(struct ls_capture_lane *lane, struct ls_error *err)
 	struct ls_buf old = lane->told;
 	enum ls_class class;
 
-	LS_FAILPOINT("capture.position_acked");
+	LS_FAILPOINT_ERROR("capture.position_acked", err);
 	lane->is_acked = false;
 	lane->is_sent = false;
 	lane->told = lane->sent;
@@ -113,7 +115,7 @@ static enum ls_class confirm(struct ls_capture_lane *lane, struct ls_error *err)
 	class = lane->src->ops->confirm(lane->src, ls_buf_str(&lane->told), err);
 	if (class)
 		return class;
-	LS_FAILPOINT("capture.confirmed");
+	LS_FAILPOINT_ERROR("capture.confirmed", err);
 	return LS_OK;
 }
 
@@ -147,6 +149,7 @@ static enum ls_class keep_alive(struct ls_capture_lane *lane, struct ls_error *e
 	if (now_ms - lane->alive_ms < KEEPALIVE_MS)
 		return LS_OK;
 	lane->alive_ms = now_ms;
+	LS_FAILPOINT_ERROR("capture.keepalive", err);
 	class = lane->src->ops->keepalive(lane->src, err);
 	if (class || !ls_producer_queued(lane->producer))
 		return class;

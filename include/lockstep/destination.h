@@ -54,6 +54,18 @@ struct ls_entry {
 	struct ls_str error; /* LS_ENTRY_DEAD: the reason */
 };
 
+/* An event below the mark that waits for rows of other partitions, because a constraint refuses it until they came. It
+ * is written down in the transaction that moves the mark past it, and taken out in the one that writes its row. */
+struct ls_wait {
+	struct ls_str topic;
+	int32_t partition;
+	int64_t offset;
+	struct ls_str entity_id, event_id;
+	char code[8]; /* SQLSTATE */
+	struct ls_str reason;
+	bool given_up; /* its row gave up unique values: see ls_destination_ops.yield */
+};
+
 /* All or nothing: mark, ledger entries and writes. At most one write per key. */
 struct ls_slice {
 	struct ls_mark mark; /* as last known: topic, partition, owner_epoch, and next_offset as it must stand now */
@@ -64,6 +76,18 @@ struct ls_slice {
 	size_t entry_count;
 	const struct ls_write *write;
 	size_t write_count;
+	bool careful;               /* write row by row, and name the rows that are refused: outcome.refused */
+	const struct ls_wait *wait; /* written down as waiting */
+	size_t wait_count;
+	const int64_t *done; /* offsets that wait no longer */
+	size_t done_count;
+};
+
+/* A write that the destination refuses as things stand. */
+struct ls_refused {
+	size_t write;
+	char code[8];
+	struct ls_str reason;
 };
 
 struct ls_outcome {
@@ -71,6 +95,8 @@ struct ls_outcome {
 	size_t *known;       /* on LS_OK: entries whose event_id is in the ledger already; arena of the call */
 	size_t known_count;  /* above 0: NOTHING was written; take these out and apply again */
 	size_t rows;         /* on LS_OK: rows that really changed */
+	struct ls_refused *refused; /* on LS_OK of a careful slice: NOTHING was written; take these out, apply again */
+	size_t refused_count;
 };
 
 struct ls_destination;
@@ -97,6 +123,17 @@ struct ls_destination_ops {
 	 * never succeed. LS_RETRY: nothing known; when the reply of COMMIT was lost, claim again and look. */
 	enum ls_class (*apply)(struct ls_destination *dst, const struct ls_slice *slice, struct ls_arena *arena,
 			       struct ls_outcome *ret, struct ls_error *err);
+
+	/* waits lists what waits in all partitions; MAY be NULL: then nothing may wait there, slices are never careful
+	 * and bring no `wait` or `done`. arena owns the result. */
+	enum ls_class (*waits)(struct ls_destination *dst, struct ls_arena *arena, struct ls_wait **ret,
+			       size_t *ret_count, struct ls_error *err);
+
+	/* yield lets the rows that the writes of this slice are for give up the values that others may wait for. Each
+	 * write's event is written down as waiting already, so its row is overwritten or put back later. The mark is
+	 * checked as by apply and not moved. MAY be NULL. */
+	enum ls_class (*yield)(struct ls_destination *dst, const struct ls_slice *slice, struct ls_arena *arena,
+			       struct ls_error *err);
 
 	/* close accepts NULL and a half-open destination; returns NULL. */
 	struct ls_destination *(*close)(struct ls_destination *dst);

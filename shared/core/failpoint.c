@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum action { KILL, STOP, FAIL, DELAY };
-enum { MAX_POINTS = 16, EVERY_HIT = 0 };
+enum { MAX_POINTS = 64, EVERY_HIT = 0 };
 
 struct point {
 	char name[64];
@@ -100,6 +100,18 @@ static void parse(void)
 	free(copy);
 }
 
+/* A test wants to see that the place was reached, also of a process that is killed there. */
+static void announce(const struct point *point, unsigned long hits)
+{
+	static const char *const action[] = { "kill", "stop", "error", "delay" };
+	char line[128];
+	int len =
+		snprintf(line, sizeof(line), "failpoint %s:%s at hit %lu\n", point->name, action[point->action], hits);
+
+	if (write(STDERR_FILENO, line, (size_t)len) < 0)
+		return; /* nobody reads it */
+}
+
 static enum ls_class act(const struct point *point, struct ls_error *err)
 {
 	struct timespec wait = { point->delay_ms / 1000, point->delay_ms % 1000 * 1000000 };
@@ -136,6 +148,8 @@ enum ls_class ls_failpoint(const char *name, struct ls_error *err)
 		hits = atomic_fetch_add(&point->hits, 1) + 1;
 		if (point->hit != EVERY_HIT && hits != point->hit)
 			continue;
+		if (err || point->action != FAIL)
+			announce(point, hits);
 		class = act(point, err);
 		if (class)
 			return class;

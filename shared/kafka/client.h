@@ -28,7 +28,11 @@ struct ls_message {
 	enum ls_class class; /* LS_OK, or the fetch failed here: LS_FATAL (offset out of range), LS_AUTH or LS_RETRY; */
 	const char *problem; /* then a constant text says why, and offset is where */
 	void *handle;
+	const struct ls_header *header; /* of a copy: handle is NULL then */
+	size_t header_count;
 };
+/* ls_message_copy makes a copy of its own in one piece of memory, freed by free(). The topic stays the original's. */
+struct ls_message *ls_message_copy(const struct ls_message *message);
 /* Every message must be freed before its consumer or reader is closed: closing waits for it otherwise, for ever. */
 void ls_message_free(struct ls_message *message);
 /* ls_message_headers copies up to max headers' views; returns how many there are. */

@@ -1,6 +1,7 @@
 /* A member of a consumer group. Every assigned partition has a queue of its own, so that one that has to wait holds up
  * no other, and nothing is ever paused or sought. */
 #include "kafka/handle.h"
+#include "core/failpoint.h"
 #include "core/time.h"
 
 #include <poll.h>
@@ -201,6 +202,7 @@ enum ls_class ls_consumer_assign(struct ls_consumer *consumer, struct ls_assigne
 {
 	rd_kafka_t *rk = consumer->handle.rk;
 
+	LS_FAILPOINT_ERROR("kafka.assign", err);
 	for (size_t i = 0; i < count && consumer->list && i < (size_t)consumer->list->cnt; i++) {
 		rd_kafka_topic_partition_t *at = &consumer->list->elems[i];
 		struct ls_partition *partition = &consumer->partition[i];
@@ -221,6 +223,7 @@ enum ls_class ls_consumer_assign(struct ls_consumer *consumer, struct ls_assigne
 
 void ls_consumer_revoke(struct ls_consumer *consumer)
 {
+	LS_FAILPOINT("kafka.revoke");
 	drop_assignment(consumer);
 	rd_kafka_assign(consumer->handle.rk, NULL);
 }
@@ -267,7 +270,9 @@ void ls_consumer_commit(struct ls_consumer *consumer, const char *topic, int32_t
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
 	rd_kafka_topic_partition_list_add(list, topic, partition)->offset = next_offset;
+	LS_FAILPOINT("kafka.commit");
 	rd_kafka_commit(consumer->handle.rk, list, 1);
+	LS_FAILPOINT("kafka.commit_sent");
 	rd_kafka_topic_partition_list_destroy(list);
 }
 

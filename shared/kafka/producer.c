@@ -1,5 +1,6 @@
 /* The idempotent producer: nothing is lost, doubled or reordered by it, or it says that it is dead. */
 #include "kafka/handle.h"
+#include "core/failpoint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,6 +55,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
 	struct ls_producer *producer = handle->owner;
 
 	(void)rk;
+	LS_FAILPOINT("kafka.delivered");
 	producer->delivered++;
 	if (message->err) {
 		producer->healthy = false;
@@ -184,6 +186,7 @@ enum ls_class ls_producer_send(struct ls_producer *producer, const char *topic, 
 {
 	rd_kafka_topic_t *rkt = topic_of(producer, topic);
 
+	LS_FAILPOINT_ERROR("kafka.send", err);
 	if (!rkt)
 		return ls_kafka_fail(&producer->handle, rd_kafka_last_error(), err, "topic \"%s\"", topic);
 	rd_kafka_resp_err_t code = queue(producer, rkt, partition, key, value, header, header_count, opaque);

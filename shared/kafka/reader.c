@@ -1,5 +1,6 @@
 /* Reading partitions of a topic from an offset to where it ended at opening, without a group. */
 #include "kafka/handle.h"
+#include "core/failpoint.h"
 #include "core/time.h"
 
 #include <stdio.h>
@@ -121,8 +122,10 @@ static enum ls_class start(struct ls_reader *reader, int32_t partition, int64_t 
 enum ls_class ls_reader_open(const struct ls_kafka_conf *conf, const char *topic, int32_t partition, int64_t from,
 			     struct ls_reader **ret, struct ls_error *err)
 {
-	struct ls_reader *reader = calloc(1, sizeof(*reader));
+	struct ls_reader *reader;
 
+	LS_FAILPOINT_ERROR("kafka.read", err);
+	reader = calloc(1, sizeof(*reader));
 	if (!reader || !(reader->topic = strdup(topic)))
 		abort();
 	enum ls_class class = open_handle(reader, conf, err);
@@ -182,6 +185,7 @@ enum ls_class ls_reader_next(struct ls_reader *reader, int timeout_ms, struct ls
 	enum ls_class class = LS_OK;
 	rd_kafka_message_t *first = NULL;
 
+	LS_FAILPOINT_ERROR("kafka.reading", err);
 	if (!at_end(reader) && want > 0)
 		first = rd_kafka_consume_queue(reader->queue, timeout_ms);
 	if (first && take(reader, first, &out[count], &class, err))

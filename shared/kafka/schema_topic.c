@@ -1,6 +1,7 @@
 /* Writer schemas in {prefix}.schemas: what was read so far is kept, a miss reads what was written since. */
 #include "kafka/schema_topic.h"
 
+#include "core/failpoint.h"
 #include "core/time.h"
 
 #include <pthread.h>
@@ -157,10 +158,11 @@ static enum ls_class drain(struct store *store, struct ls_error *err)
 /* Reads what was written since the last time. */
 static enum ls_class catch_up(struct store *store, struct ls_error *err)
 {
-	enum ls_class class =
-		store->reader ? ls_reader_extend(store->reader, err)
-			      : ls_reader_open(&store->conf, store->topic, 0, store->position, &store->reader, err);
+	enum ls_class class;
 
+	LS_FAILPOINT_ERROR("schema.read", err);
+	class = store->reader ? ls_reader_extend(store->reader, err)
+			      : ls_reader_open(&store->conf, store->topic, 0, store->position, &store->reader, err);
 	if (!class)
 		class = drain(store, err);
 	if (class)
@@ -225,8 +227,10 @@ static enum ls_class write_schema(struct store *store, uint64_t fingerprint, str
 	struct receipt receipt = { .came = false };
 	struct ls_producer *producer;
 	char key[KEY_LEN + 1];
-	enum ls_class class = ls_producer_open(&store->conf, on_delivery, NULL, &producer, err);
+	enum ls_class class;
 
+	LS_FAILPOINT_ERROR("schema.write", err);
+	class = ls_producer_open(&store->conf, on_delivery, NULL, &producer, err);
 	if (class)
 		return class;
 	make_key(fingerprint, key);
@@ -237,6 +241,8 @@ static enum ls_class write_schema(struct store *store, uint64_t fingerprint, str
 	if (!class && receipt.class)
 		class = ls_fail(err, receipt.class, "schema", "could not write a schema to topic \"%s\": %s",
 				store->topic, receipt.problem);
+	if (!class)
+		LS_FAILPOINT_ERROR("schema.written", err);
 	return class;
 }
 

@@ -1,6 +1,7 @@
 /* libpq sessions: opening, running statements, and errors that a person can act on. Not for replication messages. */
 #include "pg/conn.h"
 
+#include "core/failpoint.h"
 #include "core/time.h"
 
 #include <ctype.h>
@@ -163,6 +164,7 @@ enum ls_class ls_pg_connect(const char *url, const char *name, bool replication,
 
 	if (class)
 		return class;
+	LS_FAILPOINT_ERROR("db.connect", err);
 	conn = start(url, name, replication);
 	if (!conn)
 		abort(); /* out of memory */
@@ -180,6 +182,7 @@ enum ls_class ls_pg_connect(const char *url, const char *name, bool replication,
 		return class;
 	}
 	*ret = conn;
+	LS_FAILPOINT("db.connected");
 	return LS_OK;
 }
 

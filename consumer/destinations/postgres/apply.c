@@ -178,6 +178,7 @@ static void feed(struct ls_pgd *dst, const struct plan *plan, size_t copy, struc
 	size_t full = END;
 	bool sent;
 
+	LS_FAILPOINT("pg.copy");
 	ls_buf_clear(&dst->row);
 	if (plan->ledger && copy == 0)
 		sent = feed_ledger(dst, plan->slice, plan->arena);
@@ -189,6 +190,7 @@ static void feed(struct ls_pgd *dst, const struct plan *plan, size_t copy, struc
 	}
 	if (sent)
 		(void)PQputCopyEnd(dst->conn, full == END ? NULL : "row too large");
+	LS_FAILPOINT("pg.copied");
 }
 
 /* ---- reading the answers ---- */
@@ -231,6 +233,10 @@ static void note_done(const PGresult *res, bool rows_begun, struct verdict *verd
 {
 	const char *tag = PQcmdStatus((PGresult *)(uintptr_t)res);
 
+	if (strcmp(tag, "BEGIN") == 0)
+		LS_FAILPOINT("pg.begun");
+	if (strcmp(tag, "DO") == 0)
+		LS_FAILPOINT("pg.marked");
 	if (strcmp(tag, "COMMIT") == 0)
 		verdict->committed = true;
 	else if (rows_begun && (starts_with(tag, "INSERT") || starts_with(tag, "UPDATE") || starts_with(tag, "DELETE")))
@@ -312,7 +318,7 @@ static enum ls_class attempt(struct ls_pgd *dst, const struct ls_slice *slice, s
 			       slice->write_count);
 	LS_FAILPOINT_ERROR("pg.before_apply", err);
 	run(dst, &plan, &verdict);
-	LS_FAILPOINT("pg.after_commit");
+	LS_FAILPOINT_ERROR("pg.after_commit", err);
 	ret->failed_write = verdict.failed_write;
 	ret->rows = verdict.rows;
 	*ret_known = verdict.ledger_conflict;

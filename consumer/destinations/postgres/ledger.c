@@ -2,6 +2,7 @@
  * retention. */
 #include "destinations/postgres/internal.h"
 
+#include "core/failpoint.h"
 #include "core/map.h"
 #include "core/time.h"
 
@@ -79,13 +80,16 @@ enum ls_class ls_pgd_ledger_make(struct ls_pgd *dst, struct ls_error *err)
 	if (class || !missing)
 		return class;
 	/* IF NOT EXISTS alone collides when several sinks start at once; the lock makes them take turns. */
+	LS_FAILPOINT_ERROR("pg.ledger", err);
 	ls_buf_clear(&dst->sql);
 	ls_buf_add_text(&dst->sql, "BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(7811887, 1);\n");
 	ls_pgd_ledger_ddl(dst->context->ledger_schema, &dst->sql);
 	ls_buf_add_text(&dst->sql, "COMMIT");
 	class = ls_pg_exec(dst->conn, dst->sql.ptr, NULL, err);
-	if (!class)
+	if (!class) {
+		LS_FAILPOINT_ERROR("pg.ledger_made", err);
 		return LS_OK;
+	}
 	ls_pgd_settle(dst);
 	if (class == LS_AUTH)
 		return ls_fail_in(
@@ -153,6 +157,7 @@ enum ls_class ls_pgd_claim(struct ls_pgd *dst, struct ls_mark *mark, size_t coun
 
 	if (!count)
 		return LS_OK;
+	LS_FAILPOINT_ERROR("pg.claim", err);
 	add_claim(dst, mark, count);
 	class = ls_pg_exec(dst->conn, dst->sql.ptr, &res, err);
 	if (class) {
@@ -165,6 +170,7 @@ enum ls_class ls_pgd_claim(struct ls_pgd *dst, struct ls_mark *mark, size_t coun
 				       "destination \"%s\": sync_offsets did not give back topic %.*s "
 				       "partition %d; does a trigger or a rule change it?",
 				       dst->context->name, LS_ARG(mark[i].topic), (int)mark[i].partition);
+	LS_FAILPOINT_ERROR("pg.claimed", err);
 	return LS_OK;
 }
 
@@ -325,6 +331,7 @@ void ls_pgd_prune(struct ls_pgd *dst, bool idle)
 	if (!dst->context->ledger_full || dst->context->ledger_retention_ms <= 0 || now_ms < dst->next_prune_ms)
 		return;
 	dst->next_prune_ms = now_ms + PRUNE_EVERY_MS;
+	LS_FAILPOINT("pg.prune");
 	ls_buf_clear(sql);
 	ls_buf_add_text(sql, "DELETE FROM ");
 	add_schema(sql, dst->context->ledger_schema);

@@ -1,6 +1,7 @@
 /* The session of a PostgreSQL destination: made ready on first use, settled after errors, reopened after losses. */
 #include "destinations/postgres/internal.h"
 
+#include "core/failpoint.h"
 #include "core/time.h"
 
 #include <errno.h>
@@ -97,6 +98,7 @@ enum ls_class ls_pgd_ready(struct ls_pgd *dst, struct ls_error *err)
 	if (dst->conn && PQstatus(dst->conn) == CONNECTION_OK)
 		return LS_OK;
 	dst->conn = ls_pg_close(dst->conn);
+	LS_FAILPOINT_ERROR("pg.connect", err);
 	class = ls_pg_connect(dst->options->url, dst->context->name, false, &conn, err);
 	if (!class)
 		class = set_up(dst, conn, err);

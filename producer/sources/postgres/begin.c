@@ -1,6 +1,7 @@
 /* Slots, and the decision where to begin: the log at once, or tables first. */
 #include "sources/postgres/source.h"
 
+#include "core/failpoint.h"
 #include "core/time.h"
 
 #include <stdio.h>
@@ -44,6 +45,7 @@ enum ls_class pgsrc_slot_create(PGconn *conn, const char *name, bool temporary, 
 	enum ls_class class;
 	char sql[256];
 
+	LS_FAILPOINT_ERROR("postgres.slot", err);
 	class = ls_pg_exec(conn,
 			   "SET lock_timeout = '60s'; SET idle_in_transaction_session_timeout = 0; "
 			   "SET idle_session_timeout = 0; SET statement_timeout = 0",
@@ -64,6 +66,7 @@ enum ls_class pgsrc_slot_create(PGconn *conn, const char *name, bool temporary, 
 	if (PQntuples(res) != 1 || PQnfields(res) < 3 || !pgout_lsn_parse(ls_str_of(PQgetvalue(res, 0, 1)), ret_lsn))
 		return ls_fail(err, LS_FATAL, "08P01", "slot \"%s\": the server's answer is not understood", name);
 	(void)snprintf(snapshot, 64, "%s", PQgetvalue(res, 0, 2));
+	LS_FAILPOINT_ERROR("postgres.slot_made", err);
 	return LS_OK;
 }
 

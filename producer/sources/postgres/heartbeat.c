@@ -1,6 +1,7 @@
 /* The second session: questions to the catalog, and the heartbeat that lets an idle slot move on. */
 #include "sources/postgres/source.h"
 
+#include "core/failpoint.h"
 #include "core/time.h"
 
 #include <errno.h>
@@ -96,9 +97,11 @@ enum ls_class pgsrc_heartbeat(struct pgsrc *src, struct ls_error *err)
 	class = pgsrc_side(src, &side, err);
 	if (class)
 		return class;
+	LS_FAILPOINT_ERROR("postgres.heartbeat", err);
 	src->heartbeat_at_ms = src->side_busy_since_ms = now;
 	if (!ask(src, side))
 		return ls_pg_check(side, NULL, err);
 	src->side_busy = true;
+	LS_FAILPOINT_ERROR("postgres.heartbeat_sent", err);
 	return LS_OK;
 }

@@ -2,6 +2,7 @@
 #include "sources/postgres/source.h"
 
 #include "core/arena.h"
+#include "core/failpoint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -147,9 +148,11 @@ static enum ls_class create_publication(struct pgsrc *src, bool ledger, struct l
 	ls_buf_add_text(&sql, " WITH (publish_via_partition_root = true)");
 	class = ls_pg_exec(src->side, sql.ptr, NULL, err);
 	ls_buf_release(&sql);
-	return class ? ls_fail_in(err, "could not create publication \"%s\" (its owner must own the tables)",
-				  src->publication)
-		     : LS_OK;
+	if (class)
+		return ls_fail_in(err, "could not create publication \"%s\" (its owner must own the tables)",
+				  src->publication);
+	LS_FAILPOINT_ERROR("postgres.publication_made", err);
+	return LS_OK;
 }
 
 static enum ls_class set_publication(struct pgsrc *src, bool ledger, struct ls_error *err)
@@ -227,8 +230,10 @@ enum ls_class pgsrc_publication(struct pgsrc *src, struct ls_error *err)
 {
 	LS_PGRESULT res = NULL;
 	bool ledger = false;
-	enum ls_class class = ledger_there(src, &ledger, err);
+	enum ls_class class;
 
+	LS_FAILPOINT_ERROR("postgres.publication", err);
+	class = ledger_there(src, &ledger, err);
 	src->ledger = ledger;
 	if (!class)
 		class = ask_publication(src, &res, err);

@@ -122,6 +122,7 @@ enum ls_class pgsrc_snapshot_begin(struct pgsrc *src, const struct pgsrc_snapsho
 	snapshot->lsn = start->lsn;
 	snapshot->version = start->version;
 	snapshot->holder = start->holder;
+	LS_FAILPOINT_ERROR("postgres.snapshot", err);
 	class = open_workers(src, snapshot, start->name, err);
 	return class ? class : open_walks(src, snapshot, err);
 }
@@ -165,6 +166,7 @@ static enum ls_class start_copy(struct worker *worker, const PGresult *upto, str
 {
 	struct ls_buf sql;
 
+	LS_FAILPOINT_ERROR("postgres.chunk_begun", err);
 	worker->chunk = pgsrc_walk_add(worker->walk, upto);
 	ls_buf_init(&sql, 1 << 24);
 	pgsrc_walk_copy_sql(worker->walk, worker->chunk, &sql);
@@ -349,6 +351,7 @@ static bool settle(struct reading *reading)
 		json_t *progress = pgsrc_walk_settle(walk);
 
 		if (progress) {
+			LS_FAILPOINT("postgres.chunk_settled");
 			pgsrc_position_table(&reading->src->position, walk->table->label, progress);
 			reading->snapshot->moved = true;
 		}
@@ -371,6 +374,7 @@ static void give_position(struct reading *reading)
 /* finish: all tables are read; the log begins where the slot does. */
 static enum ls_class finish(struct pgsrc *src, struct ls_error *err)
 {
+	LS_FAILPOINT_ERROR("postgres.snapshot_read", err);
 	src->snapshot = pgsrc_snapshot_free(src->snapshot);
 	return pgsrc_stream_start(src, err);
 }

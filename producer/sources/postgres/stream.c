@@ -23,6 +23,7 @@ enum ls_class pgsrc_stream_start(struct pgsrc *src, struct ls_error *err)
 	struct ls_buf sql, names;
 	LS_PGRESULT res = NULL;
 
+	LS_FAILPOINT_ERROR("postgres.stream", err);
 	ls_buf_init(&names, 256);
 	ls_pg_add_ident(&names, ls_str_of(src->publication));
 	ls_buf_init(&sql, 1024);
@@ -40,6 +41,7 @@ enum ls_class pgsrc_stream_start(struct pgsrc *src, struct ls_error *err)
 			     : ls_fail(err, LS_FATAL, "08P01", "slot \"%s\": the server did not begin to stream",
 				       src->slot);
 	}
+	LS_FAILPOINT_ERROR("postgres.streaming", err);
 	src->streaming = true;
 	src->confirmed = src->received = src->commit_end = src->handed_lsn = src->position.lsn;
 	src->status_at_ms = src->heartbeat_at_ms = ls_monotonic_ms();
@@ -55,9 +57,11 @@ enum ls_class pgsrc_status(struct pgsrc *src, bool now, struct ls_error *err)
 		return LS_OK;
 	if (!now && !(src->confirm_due && since >= 1000) && since < src->options.wal_status_interval_ms)
 		return LS_OK;
+	LS_FAILPOINT_ERROR("postgres.status", err);
 	pgout_status(status, src->received, src->confirmed, ls_now_us(), false);
 	if (PQputCopyData(src->repl, status, sizeof(status)) != 1 || PQflush(src->repl) < 0)
 		return ls_pg_check(src->repl, NULL, err);
+	LS_FAILPOINT_ERROR("postgres.status_sent", err);
 	src->status_at_ms = at;
 	src->confirm_due = false;
 	return LS_OK;
@@ -82,6 +86,7 @@ static void begin_transaction(struct pgsrc *src, struct filling *fill)
 	char lsn[PGOUT_LSN];
 	int len;
 
+	LS_FAILPOINT("postgres.begin");
 	src->in_transaction = true;
 	src->foreign = false;
 	src->commit_lsn = src->message->lsn;
@@ -106,6 +111,7 @@ static void end_transaction(struct pgsrc *src, struct filling *fill)
 {
 	struct ls_batch *into = fill->into;
 
+	LS_FAILPOINT("postgres.commit");
 	src->in_transaction = false;
 	src->open_events = 0;
 	src->commit_end = src->message->end_lsn;
@@ -171,8 +177,10 @@ static enum ls_class learn(struct pgsrc *src, struct ls_error *err)
 {
 	struct pgsrc_relation *relation;
 	PGconn *side;
-	enum ls_class class = pgsrc_side(src, &side, err);
+	enum ls_class class;
 
+	LS_FAILPOINT_ERROR("postgres.relation", err);
+	class = pgsrc_side(src, &side, err);
 	return class ? class : pgsrc_relation_learn(&src->relations, side, src->message, &relation, err);
 }
 
