@@ -14,8 +14,7 @@ What `world` has:
   world.restart_expected(process)  the process may end once from now on, and is started again by the runner
   world.kafka                      .address .direct .pid .kill(sig) .start() .stop() .admin
   world.source_pg, .destination_pg .url .direct .data_dir .pid .connect() .sql(q, *args) .restart_immediate() .stop(mode) .start()
-  world.proxy(name)                'kafka' | 'source' | 'destination': a Proxy of tests/chaos/proxy.py. The world makes it with
-                                   Proxy(listen_port, upstream_port, name=name) and calls start() and stop()
+  world.proxy(name)                'kafka' | 'source' | 'destination': a Proxy of tests/chaos/proxy.py
   world.topics                     .prefix .events (names) .versions .dlq .all
   world.workload                   .pause() .resume()
   world.oracle                     .note_restored(): the destination was put back to an older state; .topic_cut(topic)
@@ -27,11 +26,6 @@ import contextlib, json, os, signal, subprocess, sys, threading, time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from servers import ROOT, Kafka, Postgres, free_port
-
-try:
-    from proxy import Proxy
-except ImportError:
-    Proxy = None
 
 
 class Process:
@@ -114,7 +108,7 @@ class Topics:
 
 
 class World:
-    def __init__(self, directory, binary, entities, settings, sinks=3, out=sys.stdout):
+    def __init__(self, directory, binary, entities, settings, sinks=3, proxies=True, out=sys.stdout):
         """entities: [(entity, table, key columns)]; settings: keys that go over what the bench configures."""
         self.dir, self.binary, self.entities, self.settings, self.out = directory, binary, entities, settings, out
         self.env, self.notes, self.violations, self.exits = {}, [], [], []
@@ -123,12 +117,11 @@ class World:
         self.locks, self.guard, self.sink_number = {}, threading.RLock(), 0
         os.makedirs(directory, exist_ok=True)
         self.topics = Topics('chaos', [e for e, _, _ in entities], 'warehouse', 'crm')
-        ports = {name: free_port() for name in ('kafka', 'source', 'destination')} if Proxy else {}
-        self.kafka = Kafka(f'{directory}/kafka', ports.get('kafka'))
-        self.source_pg = Postgres(f'{directory}/source', ports.get('source'))
-        self.destination_pg = Postgres(f'{directory}/destination', ports.get('destination'))
-        upstream = {'kafka': self.kafka.port, 'source': self.source_pg.port, 'destination': self.destination_pg.port}
-        self.proxies = {name: Proxy(port, upstream[name], name=name) for name, port in ports.items()}
+        self.ports = {name: free_port() for name in ('kafka', 'source', 'destination')} if proxies else {}
+        self.toxiproxy = None
+        self.kafka = Kafka(f'{directory}/kafka', self.ports.get('kafka'))
+        self.source_pg = Postgres(f'{directory}/source', self.ports.get('source'))
+        self.destination_pg = Postgres(f'{directory}/destination', self.ports.get('destination'))
         self.capture, self.sinks, self.left = Process(self, 'capture', ['capture']), [], []
         for _ in range(sinks):
             self.new_sink()
@@ -147,15 +140,22 @@ class World:
                 raise RuntimeError(f'PostgreSQL in {server.data_dir} does not run')
         from confluent_kafka.admin import AdminClient
         self.kafka.admin = AdminClient({'bootstrap.servers': self.kafka.direct, 'log_level': 2})
-        for proxy in self.proxies.values():
-            proxy.start()
+        if self.ports:
+            self.start_proxies()
+
+    def start_proxies(self):
+        from proxy import Toxiproxy
+        self.toxiproxy = Toxiproxy(f'{self.dir}/toxiproxy', free_port())
+        self.toxiproxy.proxy('kafka', f'127.0.0.1:{self.kafka.port}', kind='kafka', port=self.ports['kafka'])
+        for name, server in (('source', self.source_pg), ('destination', self.destination_pg)):
+            self.toxiproxy.proxy(name, f'127.0.0.1:{server.port}', port=self.ports[name])
 
     def down(self):
         for process in (self.capture, *self.sinks, *self.left):
             process.kill()
-        for proxy in self.proxies.values():
+        if self.toxiproxy:
             with contextlib.suppress(Exception):
-                proxy.stop()
+                self.toxiproxy.close()
         self.kafka.kill()
         for server in (self.source_pg, self.destination_pg):
             with contextlib.suppress(Exception):
@@ -235,7 +235,7 @@ class World:
     # ---- for faults ----
 
     def proxy(self, name):
-        return self.proxies[name]
+        return self.toxiproxy.proxies[name]
 
     def lock(self, name):
         with self.guard:
