@@ -8,7 +8,7 @@
 enum {
 	LS_CONFIG_MAX_BYTES = 1 << 20, /* of the file, and of each ${file:...} */
 	LS_CONFIG_MAX_DEPTH = 24,
-	LS_CONFIG_MAX_NODES = 20000, /* aliases counted each time they are used */
+	LS_CONFIG_MAX_NODES = 200000, /* thousands of tables; aliases counted each time they are used */
 	LS_CONFIG_MAX_MISTAKES = 100,
 	LS_CONFIG_MAX_KEY = 200,
 	LS_CONFIG_MAX_NAME = 100, /* names become parts of topic names */

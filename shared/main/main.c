@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct flags {
@@ -68,6 +69,18 @@ static bool parse_flags(int argc, char **argv, struct flags *ret)
 			fine = flag == LEVEL && parse_level(optarg, &ret->level);
 	}
 	return fine;
+}
+
+/* Connections, sockets of every broker and the version state of every partition: a table more must not run into the soft
+ * limit that login shells set. */
+static void allow_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur >= limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static const char *config_file(const struct flags *flags)
@@ -135,6 +148,7 @@ int main(int argc, char **argv)
 	char *version[] = { (char *)"version", NULL };
 
 	signal(SIGPIPE, SIG_IGN);
+	allow_files();
 	if (!parse_flags(argc, argv, &flags))
 		return LS_EXIT_USAGE;
 	if (flags.version)
