@@ -9,6 +9,7 @@
 
 struct ls_destination_context {
 	const char *name;
+	const char *prefix; /* of all topics */
 	const struct ls_mapping *mapping;
 	size_t mapping_count;
 	const char *ledger_schema; /* "identity" */

@@ -23,21 +23,29 @@ static int two_way(void **state)
 	return 0;
 }
 
-static void as_sink(struct world *world, const char *sql)
+/* as_origin writes in a session under an origin of that name; the database's own number is put behind it, because
+ * origins are the whole server's. */
+static void as_origin(struct world *world, const char *name, const char *sql)
 {
 	struct ls_error err;
 	PGconn *conn = NULL;
-	char origin[400];
+	char origin[600];
 
 	world_ok(ls_pg_connect(world->url, "test", false, &conn, &err), &err);
 	(void)snprintf(origin, sizeof(origin),
-		       "SELECT pg_replication_origin_create('lockstep_%s') WHERE "
-		       "pg_replication_origin_oid('lockstep_%s') IS NULL; "
-		       "SELECT pg_replication_origin_session_setup('lockstep_%s')",
-		       world->database, world->database, world->database);
+		       "SELECT pg_replication_origin_create('%s' || oid) FROM pg_database WHERE datname = "
+		       "current_database() AND pg_replication_origin_oid('%s' || oid) IS NULL; "
+		       "SELECT pg_replication_origin_session_setup('%s' || oid) FROM pg_database WHERE datname = "
+		       "current_database()",
+		       name, name, name);
 	world_ok(ls_pg_exec(conn, origin, NULL, &err), &err);
 	world_ok(ls_pg_exec(conn, sql, NULL, &err), &err);
 	ls_pg_close(conn);
+}
+
+static void as_sink(struct world *world, const char *sql)
+{
+	as_origin(world, "lockstep:lockstep:crm:", sql);
 }
 
 static int two_way_end(void **state)
@@ -45,11 +53,13 @@ static int two_way_end(void **state)
 	struct world *world = *state;
 	int64_t deadline = ls_monotonic_ms() + 5000;
 	struct ls_error err;
-	char sql[200];
 
 	world_close(world);
-	(void)snprintf(sql, sizeof(sql), "SELECT pg_replication_origin_drop('lockstep_%s')", world->database);
-	while (ls_pg_exec(world->sql, sql, NULL, &err) && ls_monotonic_ms() < deadline) /* its session is ending */
+	while (ls_pg_exec(world->sql,
+			  "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin WHERE roname LIKE "
+			  "'%:' || (SELECT oid FROM pg_database WHERE datname = current_database())",
+			  NULL, &err) &&
+	       ls_monotonic_ms() < deadline) /* its session is ending */
 		(void)usleep(20000);
 	return world_teardown(state);
 }
@@ -115,6 +125,26 @@ static void what_other_destinations_and_topics_had_applied_is_not_ours(void **st
 		assert_int_equal(world->seen[i].base_offset, LS_NONE);
 		assert_int_equal(world->seen[i].base_version, LS_NONE);
 	}
+}
+
+static void only_what_our_own_sink_wrote_is_left_out(void **state)
+{
+	static const char *const others[] = { "lockstep:lockstep:crm2:", "lockstep:other:crm:", "lockstep_crm_",
+					      "lockstep:lockstep:crm:x:", "lockstep:lockstep:c:" };
+	struct world *world = *state;
+	char sql[100];
+
+	world_open(world);
+	as_sink(world, "INSERT INTO contacts VALUES (100, 'ours')");
+	for (int i = 0; i < 5; i++) {
+		(void)snprintf(sql, sizeof(sql), "INSERT INTO contacts VALUES (%d, 'another''s')", i);
+		as_origin(world, others[i], sql);
+	}
+	world_until(world, 5);
+	world_settle(world);
+
+	assert_int_equal(world->count, 5);
+	world_line(world, 4, "INSERT contact 4 id=4 name=another's");
 }
 
 static void a_restart_keeps_what_was_seen(void **state)
@@ -215,6 +245,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TWO_WAY(a_local_edit_says_what_its_own_partition_had_seen),
 		TWO_WAY(what_other_destinations_and_topics_had_applied_is_not_ours),
+		TWO_WAY(only_what_our_own_sink_wrote_is_left_out),
 		TWO_WAY(a_restart_keeps_what_was_seen),
 		TWO_WAY(reading_again_from_any_position_gives_the_same_bases),
 		TWO_WAY(a_ledger_made_later_is_read_from_the_next_start_on),

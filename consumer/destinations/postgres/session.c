@@ -3,6 +3,7 @@
 
 #include "core/failpoint.h"
 #include "core/time.h"
+#include "pg/origin.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -48,17 +49,13 @@ struct ls_pgd *ls_pgd_free(struct ls_pgd *dst)
 static void take_origin(struct ls_pgd *dst)
 {
 	struct ls_error err = { .class = LS_OK };
-	struct ls_buf name;
+	char name[LS_PG_ORIGIN];
 
-	ls_buf_init(&name, 4096);
 	dst->origin = false;
-	for (int i = 0; i < ORIGINS_MAX && !dst->origin; i++) {
-		const char *value[1];
+	for (int i = 1; i <= ORIGINS_MAX && !dst->origin; i++) {
+		const char *value[1] = { ls_pg_origin_name(dst->context->prefix, dst->context->name, i, name) };
 		enum ls_class class;
 
-		ls_buf_clear(&name);
-		ls_buf_printf(&name, i ? "lockstep_%s_%d" : "lockstep_%s", dst->context->name, i + 1);
-		value[0] = name.ptr;
 		class = ls_pg_params(dst->conn,
 				     "SELECT pg_catalog.pg_replication_origin_create($1) "
 				     "WHERE pg_catalog.pg_replication_origin_oid($1) IS NULL",
@@ -71,7 +68,6 @@ static void take_origin(struct ls_pgd *dst)
 		if (class && class != LS_FENCED) /* LS_FENCED: active in another session, take the next */
 			break;
 	}
-	ls_buf_release(&name);
 }
 
 static enum ls_class set_up(struct ls_pgd *dst, PGconn *conn, struct ls_error *err)

@@ -5,6 +5,7 @@
 #include "core/failpoint.h"
 #include "core/time.h"
 #include "metrics/stats.h"
+#include "pg/origin.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -195,8 +196,8 @@ static enum ls_class take_other(struct pgsrc *src, struct filling *fill, struct 
 		return LS_OK;
 	case PGOUT_ORIGIN:
 		/* What a sink of ours wrote here came from elsewhere and is known there. */
-		src->foreign = src->context.is_destination && src->message->name.len >= 8 &&
-			       memcmp(src->message->name.ptr, "lockstep", 8) == 0;
+		src->foreign = src->context.is_destination &&
+			       ls_pg_origin_is(src->message->name, src->context.prefix, src->context.name);
 		return LS_OK;
 	case PGOUT_RELATION:
 		return learn(src, err);
