@@ -202,13 +202,13 @@ static enum ls_class publish_one(struct ls_capture_lane *lane, size_t slot, stru
 				 struct ls_error *err)
 {
 	size_t mapping = mapping_of(lane, event->entity);
-	/* Every event of the log takes a number, also one that does not travel: filters do not change versions. */
-	int64_t version = ls_clock_next(&lane->clock, event->timestamp_us, event->base_version);
 	bool keep = true;
 	enum ls_class class;
 
+	/* Every event of the log takes a number, also one that does not travel: filters do not change versions. The
+	 * rows of a snapshot bring theirs and take none: a later round of it is ahead of the log before it. */
 	if (event->version == LS_NONE)
-		event->version = version;
+		event->version = ls_clock_next(&lane->clock, event->timestamp_us, event->base_version);
 	class = make_ready(lane, mapping, event, &keep, err);
 	if (!class && !keep)
 		return LS_OK;
