@@ -317,7 +317,7 @@ class World:
             reader.assign([TopicPartition(topic, p, 0) for p in want])
             end = time.monotonic() + 120
             while want and time.monotonic() < end:
-                for m in reader.consume(10000, 1):
+                for m in reader.consume(1000, 0.1):
                     if m.error():
                         raise AssertionError(f'{topic}: {m.error()}')
                     out.append(m)
