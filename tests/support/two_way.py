@@ -3,58 +3,64 @@
 Bench makes the databases (of one server, or each on a server of its own whose clock may be wrong, or behind a link that can be cut),
 the configuration and the processes; Writers edit all of them at once from a seed; Judgement (two_way_oracle.py) says what is wrong.
 """
-import glob, json, os, random, shutil, signal, socket, subprocess, tempfile, threading, time
+import atexit, glob, json, os, random, shutil, signal, socket, subprocess, tempfile, threading, time
 
 import psycopg
 
-from lockstep_test import SEED, Database, Scenario, database_url, free_port, wait_for
+from lockstep_test import ROOT, SEED, Database, Scenario, database_url, free_port, wait_for
 from two_way_oracle import Journal, Judgement
 
 TABLE = """create table contacts (id bigint primary key, tag text, note text, number bigint, changed bigint);
 alter table contacts replica identity full"""
 COLUMNS = ('id', 'tag', 'note', 'number', 'changed')
-FAKETIME = '/usr/lib/*/faketime/libfaketime.so.1'
 
 
 class Postgres:
-    """A server of its own, whose clock is ahead by so many seconds (libfaketime)."""
+    """A server of its own, whose wall clock is ahead by so many seconds (clock_ahead.c)."""
 
     def __init__(self, ahead=0):
-        self.bin = sorted(glob.glob('/usr/lib/postgresql/*/bin'), key=lambda p: float(p.split('/')[4]))[-1]
+        programs = sorted(glob.glob('/usr/lib/postgresql/*/bin'), key=lambda p: float(p.split('/')[4]))[-1]
         self.dir, self.port, self.ahead = tempfile.mkdtemp(prefix='lockstep-two-way.', dir='/var/tmp'), free_port(), ahead
+        self.url = f'postgresql://postgres@127.0.0.1:{self.port}'
         if os.getuid() == 0:
             shutil.chown(self.dir, 'postgres', 'postgres')
-        self.control('initdb', '-D', f'{self.dir}/data', '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync')
-        settings = {'listen_addresses': '127.0.0.1', 'unix_socket_directories': self.dir, 'wal_level': 'logical', 'fsync': 'off',
-                    'track_commit_timestamp': 'on', 'timezone': 'UTC', 'max_wal_senders': 20, 'max_replication_slots': 20}
+        self.log = open(f'{self.dir}/server.log', 'ab')
+        subprocess.run(self.command(f'{programs}/initdb', '-D', f'{self.dir}/data', '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8',
+                                    '--no-sync'), cwd='/', stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, check=True, timeout=120)
+        settings = {'listen_addresses': '127.0.0.1', 'port': self.port, 'unix_socket_directories': self.dir, 'wal_level': 'logical', 'fsync': 'off',
+                    'track_commit_timestamp': 'on', 'timezone': 'UTC', 'deadlock_timeout': '200ms', 'max_wal_senders': 20, 'max_replication_slots': 20}
         with open(f'{self.dir}/data/postgresql.conf', 'a') as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-        self.control('pg_ctl', '-D', f'{self.dir}/data', '-l', f'{self.dir}/server.log', '-o', f'-p {self.port}', '-w', '-t', '60', 'start')
-        self.url = f'postgresql://postgres@127.0.0.1:{self.port}'
+        clock = ['env', f'LD_PRELOAD={self.shim()}', f'CLOCK_AHEAD={ahead}'] if ahead else []
+        self.popen = subprocess.Popen(self.command(*clock, f'{programs}/postgres', '-D', f'{self.dir}/data'), cwd='/', stdin=subprocess.DEVNULL,
+                                      stdout=self.log, stderr=self.log, start_new_session=True)
+        atexit.register(self.stop)
+        wait_for(self.answers, 60, f'the server in {self.dir} to answer')
 
-    def control(self, program, *args):
-        env = dict(os.environ)
-        if self.ahead and program == 'pg_ctl':
-            env |= {'LD_PRELOAD': glob.glob(FAKETIME)[0], 'FAKETIME': f'{self.ahead:+d}s', 'FAKETIME_DONT_FAKE_MONOTONIC': '1', 'DONT_FAKE_MONOTONIC': '1'}
-        drop = ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups'] if os.getuid() == 0 else []
-        done = subprocess.run([*drop, f'{self.bin}/{program}', *args], cwd='/', env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, timeout=120) if program == 'initdb' else self.quietly([*drop, f'{self.bin}/{program}', *args], env)
-        assert done.returncode == 0, f'{program} ended with {done.returncode}: {done.stdout} {self.tail()}'
+    def shim(self):
+        subprocess.run(['gcc', '-shared', '-fPIC', '-O1', '-o', f'{self.dir}/clock_ahead.so', f'{ROOT}/tests/support/clock_ahead.c'], check=True, timeout=60)
+        return f'{self.dir}/clock_ahead.so'
 
     @staticmethod
-    def quietly(command, env):
-        """A server keeps its starter's pipes open: none is given to it."""
-        return subprocess.run(command, cwd='/', env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    def command(*args):
+        """PostgreSQL never runs as root."""
+        return ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups', *args] if os.getuid() == 0 else list(args)
 
-    def tail(self):
+    def answers(self):
         try:
-            with open(f'{self.dir}/server.log') as f:
-                return f.read()[-2000:]
-        except OSError:
-            return ''
+            psycopg.connect(f'{self.url}/postgres').close()
+            return True
+        except psycopg.OperationalError as e:
+            if self.popen.poll() is not None:
+                with open(f'{self.dir}/server.log') as f:
+                    raise AssertionError(f'the server in {self.dir} ended: {f.read()[-2000:]}') from e
+            return False
 
     def stop(self):
-        self.control('pg_ctl', '-D', f'{self.dir}/data', '-m', 'immediate', '-w', '-t', '60', 'stop')
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGQUIT)
+            self.popen.wait(60)
+        self.log.close()
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -221,14 +227,15 @@ class Bench:
     def reports(self):
         return [json.loads(m.value()) for m in self.world.read(f'{self.world.prefix}.conflicts')]
 
-    def dead(self):
-        """{destination: event ids of its dead letters}."""
-        return {name: {self.header(m, 'event_id') for m in self.world.dead(name)} for name in self.names}
+    def dead(self, events):
+        """{destination: {event id: code}} of its dead letters."""
+        at = {(e['_partition'], e['_offset']): e['event_id'] for e in events}
+        return {name: {at[int(self.header(m, 'partition')), int(self.header(m, 'offset'))]: self.header(m, 'code') for m in self.world.dead(name)}
+                for name in self.names}
 
     @staticmethod
     def header(message, name):
-        found = [v for k, v in message.headers() or () if k.endswith(name)]
-        return found[0].decode() if found and found[0] is not None else None
+        return dict(message.headers())[f'lockstep.{name}'].decode()
 
     def drain(self):
         for journal in self.journals.values():
@@ -263,16 +270,6 @@ class Bench:
         for name, journal in self.journals.items():
             if len(journal.changes) != written[name]:
                 judgement.fault(f'{name} was written after the end: {journal.changes[written[name]:][:3]}')
-
-    def close(self):
-        for process in self.running():
-            process.kill() if process.popen.poll() is None else None
-        for link in self.links.values():
-            link.close()
-        for db in self.foreign:
-            db.close()
-        for server in self.own.values():
-            server.stop()
 
 
 class Writer(threading.Thread):
@@ -348,17 +345,14 @@ class TwoWayScenario(Scenario):
     """A test with benches. A bench made by `bench()` is closed after the test, whatever became of it."""
 
     def bench(self, **more):
-        servers = more.get('servers') or {}
-        for server in servers.values():
-            self.addCleanup(self.stopped, server)
         bench = Bench(self.world, **more)
         self.benches = [*getattr(self, 'benches', ()), bench]
         return bench
 
-    @staticmethod
-    def stopped(server):
-        if os.path.isdir(server.dir):
-            server.stop()
+    def server(self, ahead):
+        server = Postgres(ahead)
+        self.addCleanup(server.stop)
+        return server
 
     def tearDown(self):
         for bench in getattr(self, 'benches', ()):

@@ -19,8 +19,8 @@ def cells(text):
 class Change:
     """One row change of the entity's table at one database: `old` and `new` rows, None where there is none."""
 
-    def __init__(self, side, key, old, new, marks, ours):
-        self.side, self.key, self.old, self.new, self.ours = side, key, old, new, ours
+    def __init__(self, side, key, old, new, marks, ours, transaction):
+        self.side, self.key, self.old, self.new, self.ours, self.transaction = side, key, old, new, ours, transaction
         self.marks = dict(marks)  # {partition: (next_offset, max_version)} committed before it, or with it where a sink wrote it
         self.event = None
         self.shown = set()  # event ids that this row had shown at this database before this change
@@ -72,7 +72,7 @@ class Journal:
         if moved:
             self.marks.update(marks)
         for old, new in rows:
-            self.changes.append(Change(self.name, (new or old)[self.key], old, new, self.marks, moved))
+            self.changes.append(Change(self.name, (new or old)[self.key], old, new, self.marks, moved, self.transactions))
 
     def close(self):
         self.db.sql('select pg_drop_replication_slot(%s)', self.slot)
@@ -168,16 +168,17 @@ class Judgement:
                 self.follow(name, key, changes)
 
     def follow(self, name, key, changes):
-        shown, writes = set(), collections.Counter()
+        shown, writes = set(), collections.defaultdict(set)
         for change in changes:
             change.shown = set(shown)
             if change.ours:
                 change.event = self.judge_write(name, key, change)
             if change.event:
                 if change.ours:
-                    writes[change.event['event_id']] += 1
+                    writes[change.event['event_id']].add(change.transaction)
                 shown.add(change.event['event_id'])
-        for event_id, count in writes.items():
+        for event_id, transactions in writes.items():
+            count = len(transactions)
             if count > self.log.copies[event_id]:
                 self.fault(f'{name} wrote event {event_id} of row {key} {count} times; it is in the topic {self.log.copies[event_id]} times')
 
