@@ -255,9 +255,10 @@ class Bench:
         return judgement
 
     def judge_conflicts(self, judgement, exactly):
-        want = sum(len(judgement.conflicts(name)) for name in self.names)
-        judgement.expected = want
-        wait_for(lambda: len(self.reports()) >= want or None, 30, f'{want} conflicts to be reported') if want else None
+        want = {(name, *conflict) for name in self.names for conflict in judgement.conflicts(name)}
+        judgement.expected, end = len(want), time.monotonic() + 30
+        while want - {judgement.conflict_of(r) for r in self.reports()} and time.monotonic() < end:
+            time.sleep(0.3)
         judgement.check_conflicts(self.reports(), exactly)
 
     def quiet(self, judgement, before):
@@ -283,7 +284,7 @@ class Writer(threading.Thread):
 
     def run(self):
         try:
-            with psycopg.connect(self.url, autocommit=True) as conn:
+            with psycopg.connect(self.url, autocommit=True, application_name='bench writer') as conn:
                 while not self.done.is_set() and (self.most is None or self.count < self.most):
                     self.transaction(conn)
                     time.sleep(self.pause * self.random.random() * 2)

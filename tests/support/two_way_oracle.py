@@ -254,11 +254,15 @@ class Judgement:
             self.fault(f'{edit} passed over {winner["event_id"]} and its row never showed it')
         return mark <= winner['_offset']
 
+    @staticmethod
+    def conflict_of(report):
+        return report['destination'], report['entity_id'], report['winner']['event_id'], report['loser']['event_id']
+
     def check_conflicts(self, reported, exactly=True):
         """reported: the values of {prefix}.conflicts. exactly: each once (no process was killed)."""
         for journal in self.journals:
             mine = [r for r in reported if r['destination'] == journal.name]
-            have = collections.Counter((r['entity_id'], r['winner']['event_id'], r['loser']['event_id']) for r in mine)
+            have = collections.Counter(self.conflict_of(r)[1:] for r in mine)
             want = self.conflicts(journal.name)
             self.compare_conflicts(journal.name, want, have, exactly)
             for report in mine:
