@@ -2,6 +2,7 @@
  * letter is acknowledged before the mark passes its event, so nothing is skipped silently. */
 #include "core/arena.h"
 #include "core/failpoint.h"
+#include "core/mutant.h"
 #include "core/json.h"
 #include "lane.h"
 #include "main/app.h"
@@ -94,7 +95,8 @@ enum ls_class ls_sink_bury(struct ls_sink_lane *lane, const struct ls_message *m
 	if (class || !any)
 		return class;
 	LS_FAILPOINT_ERROR("sink.dead_sent", err);
-	class = ls_sink_settle(lane, &lane->dead, err);
+	if (!LS_MUTANT("letter.unacked"))
+		class = ls_sink_settle(lane, &lane->dead, err);
 	for (size_t i = 0; !class && i < count; i++)
 		if (items[i].fate == LS_FATE_DEAD)
 			items[i].dead_sent = true;

@@ -2,6 +2,7 @@
 #include "avro/reader.h"
 
 #include "core/arena.h"
+#include "core/mutant.h"
 
 #include <assert.h>
 
@@ -242,7 +243,8 @@ static void mark_absent(const struct reading *r, struct ls_row *row)
 		size_t column = ls_schema_find(row->schema, r->absent[i]);
 
 		if (column < row->schema->count)
-			row->value[column] = (struct ls_value){ .presence = LS_ABSENT };
+			row->value[column] =
+				(struct ls_value){ .presence = LS_MUTANT("absent.null") ? LS_NULL : LS_ABSENT };
 	}
 }
 

@@ -1,6 +1,8 @@
 /* Last write wins: the fold of one event into an entity's state, and the join of two states. */
 #include "lockstep/stamp.h"
 
+#include "core/mutant.h"
+
 static struct ls_seen *seen_of(struct ls_state *state, struct ls_str source)
 {
 	for (size_t i = 0; i < state->seen_count; i++) {
@@ -44,6 +46,8 @@ static void make_winner(struct ls_state *state, const struct ls_event *event, in
 	state->stamp = ls_stamp_of(event);
 	state->event_id = event->event_id;
 	state->offset = offset;
+	if (state->deleted && LS_MUTANT("delete.forgets"))
+		state->exists = false, state->seen_count = 0;
 }
 
 /* Whether the writer of `event` did not know the state's winner when it wrote. An edit by the winner's own source
@@ -69,6 +73,11 @@ struct ls_decision ls_decide(struct ls_state *state, const struct ls_event *even
 		if (offset < state->offset)
 			state->offset = offset;
 		decision.verdict = LS_APPLY_AGAIN;
+		return decision;
+	}
+	if (LS_MUTANT("version.ignored")) {
+		decision.verdict = LS_APPLY;
+		make_winner(state, event, offset);
 		return decision;
 	}
 	if (seen && event->version <= seen->version) {
