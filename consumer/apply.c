@@ -10,31 +10,43 @@
 
 enum { CONSTRAINT_ATTEMPTS = 5 };
 
-static struct ls_slice slice_of(const struct ls_sink_lane *lane, const struct ls_part *part,
-				const struct ls_item *items)
+/* What is tried at once. */
+struct batch {
+	struct ls_item *items;
+	const struct ls_message *message;
+	size_t count, rest; /* to be tried now; with all that come after them */
+	bool again;         /* the mark has passed them already: they wait */
+	bool careful;       /* row by row */
+};
+
+static struct ls_slice slice_of(const struct ls_sink_lane *lane, const struct ls_part *part, const struct batch *batch)
 {
 	const struct ls_plan *plan = &lane->plan;
-
-	return (struct ls_slice){
+	struct ls_slice slice = {
 		.mark = part->mark,
-		.next_offset = items[plan->count - 1].offset + 1,
+		.next_offset = batch->again ? part->mark.next_offset : batch->items[plan->count - 1].offset + 1,
 		.max_version = plan->max_version > part->mark.max_version ? plan->max_version : part->mark.max_version,
 		.last_event_id = plan->last_event_id,
 		.entry = plan->entry,
 		.entry_count = plan->count,
 		.write = plan->write,
 		.write_count = plan->write_count,
+		.careful = batch->careful,
 	};
+
+	ls_wait_list(lane, batch->items, batch->again, &slice);
+	return slice;
 }
 
 /* ---- after the commit ---- */
 
-static void count_up(struct ls_sink_lane *lane, const struct ls_item *items, size_t rows)
+static void count_up(struct ls_sink_lane *lane, const struct batch *batch, size_t rows)
 {
 	const struct ls_plan *plan = &lane->plan;
+	const struct ls_item *items = batch->items;
 	int64_t now_us = ls_now_us(), newest_us = 0;
 
-	LS_COUNT(lane->base.stats, events, plan->count);
+	LS_COUNT(lane->base.stats, events, batch->again ? 0 : plan->count);
 	LS_COUNT(lane->base.stats, batches, 1);
 	LS_COUNT(lane->base.stats, rows, rows);
 	LS_COUNT(lane->base.stats, applied, plan->applied);
@@ -52,7 +64,7 @@ static void count_up(struct ls_sink_lane *lane, const struct ls_item *items, siz
 		LS_GAUGE(lane->base.stats, lag_us, now_us > newest_us ? now_us - newest_us : 0);
 }
 
-static enum ls_class committed(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_item *items,
+static enum ls_class committed(struct ls_sink_lane *lane, struct ls_part *part, const struct batch *batch,
 			       const struct ls_slice *slice, size_t rows, struct ls_error *err)
 {
 	enum ls_class class;
@@ -62,8 +74,12 @@ static enum ls_class committed(struct ls_sink_lane *lane, struct ls_part *part, 
 	part->mark.max_version = slice->max_version;
 	lane->failures = 0;
 	ls_backoff_reset(&lane->backoff);
-	count_up(lane, items, rows);
-	class = ls_sink_conflicts(lane, items, err);
+	if (batch->again)
+		ls_wait_done(part, slice);
+	else
+		ls_wait_note(lane, part, batch->items, batch->message);
+	count_up(lane, batch, rows);
+	class = ls_sink_conflicts(lane, batch->items, err);
 	if (!class)
 		LS_FAILPOINT_ERROR("sink.conflicts_sent", err);
 	return class ? class : ls_unit_save(lane, part->unit, &lane->plan, err);
@@ -164,10 +180,52 @@ static void mark_known(struct ls_item *items, const struct ls_outcome *outcome)
 		items[outcome->known[i]].fate = LS_FATE_KNOWN;
 }
 
-/* attempt applies a prefix of items[0..count). On LS_OK *ret_done says how many are through. On LS_POISON *ret_suspect
- * is the item that failed, or SIZE_MAX, and lane->plan is still the plan that failed. */
-static enum ls_class attempt(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items, size_t count,
-			     size_t *ret_done, size_t *ret_suspect, struct ls_error *err)
+/* set_aside takes the rows that the destination refused out of the batch, with all that it has of their keys: what a
+ * row of another partition may mend waits, the rest are dead letters. */
+static enum ls_class set_aside(struct ls_sink_lane *lane, struct ls_part *part, const struct batch *batch,
+			       const struct ls_outcome *outcome, struct ls_error *err)
+{
+	for (size_t i = 0; i < outcome->refused_count; i++) {
+		const struct ls_refused *refused = &outcome->refused[i];
+		struct ls_item *winner = &batch->items[lane->plan.write[refused->write].entry];
+		bool waits = ls_wait_is_constraint(refused->code);
+		struct ls_error why;
+
+		if (winner->fate != LS_FATE_EVENT)
+			continue; /* refused by two tables */
+		(void)ls_fail(&why, LS_POISON, refused->code, "%.*s", LS_ARG(refused->reason));
+		for (size_t k = 0; k < batch->rest; k++) {
+			struct ls_item *item = &batch->items[k];
+
+			if (item->fate != LS_FATE_EVENT ||
+			    !ls_str_equal(item->event.entity_id, winner->event.entity_id))
+				continue;
+			if (waits && !item->hopeless)
+				ls_item_wait(lane, item, refused->code, refused->reason);
+			else if (waits || item == winner)
+				ls_item_kill(lane, item, &why);
+		}
+	}
+	for (size_t k = 0; batch->again && k < lane->plan.count; k++) {
+		enum ls_class class = batch->items[k].fate == LS_FATE_DEAD && !batch->items[k].dead_sent
+					      ? ls_wait_back(lane, part, batch->items[k].offset, err)
+					      : LS_OK;
+
+		if (class)
+			return class;
+	}
+	return LS_OK;
+}
+
+/* What an attempt came to. */
+struct end {
+	size_t done;    /* items that are through */
+	size_t suspect; /* on LS_POISON: the item that failed, or SIZE_MAX */
+};
+
+/* attempt applies a prefix of the batch. On LS_POISON lane->plan is still the plan that failed. */
+static enum ls_class attempt(struct ls_sink_lane *lane, struct ls_part *part, const struct batch *batch,
+			     struct end *ret, struct ls_error *err)
 {
 	struct ls_outcome outcome;
 	struct ls_slice slice;
@@ -175,29 +233,30 @@ static enum ls_class attempt(struct ls_sink_lane *lane, struct ls_part *part, st
 	bool done = false;
 
 	do {
-		class = ls_unit_plan(lane, part->unit, items, count, err);
+		class = ls_unit_plan(lane, part->unit, batch->items, batch->count, err);
 		if (class)
 			return class;
-		slice = slice_of(lane, part, items);
+		slice = slice_of(lane, part, batch);
 		outcome = (struct ls_outcome){ .failed_write = SIZE_MAX };
 		class = lane->dst->ops->apply(lane->dst, &slice, lane->plan_arena, &outcome, err);
 		if (!class)
-			mark_known(items, &outcome);
+			mark_known(batch->items, &outcome);
 	} while (!class && outcome.known_count);
 	LS_FAILPOINT("sink.apply_returned");
-	if (class == LS_RETRY || is_mendable(class, err)) {
+	if (!batch->again && (class == LS_RETRY || is_mendable(class, err))) {
 		struct ls_error why = *err;
 
 		class = recover(lane, part, &slice, &why, &done, err);
-		*ret_done = 0;
 		if (class || !done)
 			return class;
 	}
-	*ret_suspect = outcome.failed_write < slice.write_count ? slice.write[outcome.failed_write].entry : SIZE_MAX;
+	ret->suspect = outcome.failed_write < slice.write_count ? slice.write[outcome.failed_write].entry : SIZE_MAX;
+	if (!class && outcome.refused_count)
+		return set_aside(lane, part, batch, &outcome, err);
 	if (class)
 		return class;
-	*ret_done = lane->plan.count;
-	return committed(lane, part, items, &slice, outcome.rows, err);
+	ret->done = lane->plan.count;
+	return committed(lane, part, batch, &slice, outcome.rows, err);
 }
 
 /* alone: no other event of this key is part of the write that failed. */
@@ -208,24 +267,20 @@ static bool alone(const struct ls_sink_lane *lane, const struct ls_item *item)
 	return key && key->applied == 1;
 }
 
-static bool is_repairable(const struct ls_error *err)
-{
-	return strcmp(err->code, "23503") == 0 || strcmp(err->code, "23505") == 0;
-}
-
 /* narrow decides what to try next after a failed attempt on items[0..*limit). */
 static enum ls_class narrow(struct ls_sink_lane *lane, struct ls_item *items, size_t *limit, size_t suspect,
 			    struct ls_error *why, struct ls_error *err)
 {
 	size_t tried = lane->plan.count;
+	bool repairable = ls_wait_is_constraint(why->code);
 
 	if (suspect == SIZE_MAX && tried == 1)
 		suspect = 0;
 	if (suspect == SIZE_MAX) {
 		*limit = tried / 2;
-	} else if (tried > 1 && (!alone(lane, &items[suspect]) || is_repairable(why))) {
+	} else if (tried > 1 && (!alone(lane, &items[suspect]) || repairable)) {
 		*limit = suspect ? suspect : 1;
-	} else if (is_repairable(why) && ++items[suspect].attempts < CONSTRAINT_ATTEMPTS) {
+	} else if (repairable && ++items[suspect].attempts < CONSTRAINT_ATTEMPTS) {
 		return wait_out(lane, why, err);
 	} else {
 		ls_item_kill(lane, &items[suspect], why);
@@ -235,22 +290,41 @@ static enum ls_class narrow(struct ls_sink_lane *lane, struct ls_item *items, si
 	return LS_OK;
 }
 
-enum ls_class ls_sink_apply(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items,
-			    const struct ls_message *message, size_t count, struct ls_error *err)
+/* through: nothing of the batch is left but what goes on waiting. */
+static bool through(const struct batch *batch)
 {
-	size_t limit = count, at = 0;
+	if (!batch->again)
+		return batch->count == 0;
+	for (size_t i = 0; i < batch->count; i++)
+		if (batch->items[i].fate != LS_FATE_WAIT)
+			return false;
+	return true;
+}
 
-	while (at < count) {
-		size_t suspect = SIZE_MAX, done = 0, n = limit < count - at ? limit : count - at;
+static enum ls_class apply_all(struct ls_sink_lane *lane, struct ls_part *part, struct batch all, struct ls_error *err)
+{
+	size_t limit = all.count, whole = all.count;
+
+	while (!through(&all)) {
+		struct batch batch = all;
+		struct end end = { 0, SIZE_MAX };
 		struct ls_error why;
-		enum ls_class class = ls_sink_bury(lane, message + at, items + at, n, err);
+		enum ls_class class;
 
+		batch.rest = all.count;
+		batch.count = limit < all.count ? limit : all.count;
+		if (!all.again)
+			ls_wait_behind(lane, part, batch.items, batch.count);
+		class = ls_sink_bury(lane, batch.message, batch.items, batch.count, err);
 		if (class)
 			return class;
-		class = attempt(lane, part, items + at, n, &done, &suspect, &why);
+		class = attempt(lane, part, &batch, &end, &why);
 		if (class == LS_POISON) {
-			class = narrow(lane, items + at, &limit, suspect, &why, err);
-			if (class)
+			if (!all.careful && lane->dst->ops->waits && ls_wait_is_constraint(why.code))
+				all.careful = true;
+			else
+				class = narrow(lane, batch.items, &limit, end.suspect, &why, err);
+			if (class && class != LS_POISON)
 				return class;
 			continue;
 		}
@@ -258,8 +332,25 @@ enum ls_class ls_sink_apply(struct ls_sink_lane *lane, struct ls_part *part, str
 			*err = why;
 			return class;
 		}
-		at += done;
-		limit = limit * 2 < count ? limit * 2 : count;
+		all.items += end.done;
+		all.message += end.done;
+		all.count -= end.done;
+		all.careful = all.careful && !end.done;
+		limit = limit * 2 < whole ? limit * 2 : whole;
 	}
 	return LS_OK;
+}
+
+enum ls_class ls_sink_apply(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items,
+			    const struct ls_message *message, size_t count, struct ls_error *err)
+{
+	return apply_all(lane, part, (struct batch){ .items = items, .message = message, .count = count }, err);
+}
+
+enum ls_class ls_sink_apply_again(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items,
+				  const struct ls_message *message, size_t count, struct ls_error *err)
+{
+	struct batch batch = { .items = items, .message = message, .count = count, .again = true };
+
+	return apply_all(lane, part, batch, err);
 }

@@ -105,6 +105,8 @@ enum ls_class ls_sink_assign(struct ls_sink_lane *lane, struct ls_assigned *assi
 	}
 	free(mark);
 	if (!class)
+		class = ls_wait_load(lane, err);
+	if (!class)
 		class = ls_consumer_assign(lane->consumer, assigned, count, err);
 	for (size_t i = 0; !class && i < count; i++)
 		lane->part[i].queue = assigned[i].queue;
@@ -123,7 +125,7 @@ static bool drained(const struct ls_sink_lane *lane)
 	for (size_t i = 0; i < lane->part_count; i++) {
 		const struct ls_part *part = &lane->part[i];
 
-		if (part->phase == LS_PART_RUN && part->unit->meta.published[part->log] < part->mark.next_offset)
+		if (part->phase == LS_PART_RUN && part->unit->meta.published[part->log] < ls_wait_floor(part))
 			return false;
 	}
 	return true;
@@ -161,8 +163,10 @@ void ls_sink_drop(struct ls_sink_lane *lane)
 	/* Receipts live in the units: nothing may be on its way when they go. */
 	if (lane->producer && ls_producer_flush(lane->producer, 5000, &err))
 		lane->producer = ls_producer_close(lane->producer);
-	for (size_t i = 0; i < lane->part_count; i++)
+	for (size_t i = 0; i < lane->part_count; i++) {
 		ls_reader_close(lane->part[i].reader);
+		ls_wait_free(&lane->part[i]);
+	}
 	for (size_t i = 0; i < lane->unit_count; i++)
 		ls_unit_free(lane->unit[i]);
 	lane->part_count = lane->unit_count = 0;

@@ -248,6 +248,9 @@ static enum ls_class step(struct ls_sink_lane *lane, struct ls_part *part, size_
 	*ret_count = 0;
 	if (!folded(lane, part->unit))
 		return LS_OK;
+	class = ls_wait_retry(lane, part, err);
+	if (class || ls_wait_full(lane, part))
+		return class;
 	*ret_count = ls_partition_fetch(part->queue, 0, lane->message, (size_t)lane->config->batch_size);
 	*ret_count = drop_passing(lane, *ret_count);
 	if (*ret_count)

@@ -5,6 +5,7 @@
  *   unit.c    version state of a partition, restore, publish
  *   apply.c   a batch into the destination, with bisection and retries
  *   dead.c    dead letters
+ *   wait.c    events that wait for rows of other partitions
  *   decode.c  bytes to items */
 #pragma once
 
@@ -73,6 +74,11 @@ struct ls_part {
 		goal_sent; /* a marker for `goal` may be published once receipt.acked >= goal_sent; goal -1: none */
 	int64_t marker, marker_sent; /* a marker on its way; -1: none */
 	int64_t committed;           /* last advisory offset */
+	struct ls_waiting *waiting;  /* in the order of their offsets */
+	size_t waiting_count, waiting_room, waiting_bytes;
+	struct ls_map waiting_keys; /* entity id -> struct ls_waiting */
+	int64_t retry_at_ms, retry_ms;
+	unsigned retries;
 };
 
 struct ls_sink_lane {
@@ -107,6 +113,7 @@ struct ls_sink_lane {
 	struct ls_backoff backoff;
 	unsigned failures; /* in a row, for the breaker */
 	int64_t last_tick_ms, last_news_ms;
+	int64_t taken_ms; /* when an event that waited was taken last */
 	char dlq[LS_TOPIC_NAME], conflicts[LS_TOPIC_NAME];
 };
 
@@ -173,6 +180,33 @@ enum ls_class ls_sink_bury(struct ls_sink_lane *lane, const struct ls_message *m
 			   size_t count, struct ls_error *err);
 enum ls_class ls_sink_conflicts(struct ls_sink_lane *lane, const struct ls_item *items, struct ls_error *err);
 
+/* ---- wait.c ---- */
+bool ls_wait_is_constraint(const char *code);
+void ls_wait_free(struct ls_part *part);
+bool ls_wait_full(const struct ls_sink_lane *lane, const struct ls_part *part);
+/* ls_wait_floor: no event below it waits. */
+int64_t ls_wait_floor(const struct ls_part *part);
+/* ls_wait_load takes over what waits in the partitions that were assigned; their bytes come while folding. */
+enum ls_class ls_wait_load(struct ls_sink_lane *lane, struct ls_error *err);
+bool ls_wait_keep(struct ls_part *part, const struct ls_message *message); /* false: it does not wait */
+enum ls_class ls_wait_whole(struct ls_sink_lane *lane, const struct ls_part *part, struct ls_error *err);
+void ls_item_wait(struct ls_sink_lane *lane, struct ls_item *item, const char *code, struct ls_str reason);
+/* ls_wait_behind makes events of keys that wait already wait too: the order of a key is kept. */
+void ls_wait_behind(struct ls_sink_lane *lane, const struct ls_part *part, struct ls_item *items, size_t count);
+/* ls_wait_list fills slice->wait, or slice->done when the items have waited already. */
+void ls_wait_list(const struct ls_sink_lane *lane, const struct ls_item *items, bool again, struct ls_slice *slice);
+/* Both after the commit: what began to wait, what waits no longer. */
+void ls_wait_note(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_item *items,
+		  const struct ls_message *message);
+void ls_wait_done(struct ls_part *part, const struct ls_slice *slice);
+/* ls_wait_back: an event that will not be taken leaves its row as it was. */
+enum ls_class ls_wait_back(struct ls_sink_lane *lane, struct ls_part *part, int64_t offset, struct ls_error *err);
+enum ls_class ls_wait_retry(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err);
+
 /* ---- apply.c ---- */
 enum ls_class ls_sink_apply(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items,
 			    const struct ls_message *message, size_t count, struct ls_error *err);
+/* ls_sink_apply_again: items that wait already, all of the partition's; what is still refused goes on waiting, or
+ * becomes a dead letter when it is hopeless. */
+enum ls_class ls_sink_apply_again(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items,
+				  const struct ls_message *message, size_t count, struct ls_error *err);

@@ -63,8 +63,7 @@ static struct ls_row merge(const struct ls_row *older, const struct ls_row *newe
 	return row;
 }
 
-/* delete_row: the key columns, taken from the entity id, which every delete has. */
-static struct ls_row delete_row(const struct ls_schema *key_schema, struct ls_str entity_id, struct ls_arena *arena)
+struct ls_row ls_plan_key_row(const struct ls_schema *key_schema, struct ls_str entity_id, struct ls_arena *arena)
 {
 	struct ls_row row = { key_schema, ls_arena_zalloc(arena, key_schema->count * sizeof *row.value) };
 	struct ls_str *part = ls_arena_alloc(arena, key_schema->count * sizeof *part);
@@ -91,7 +90,7 @@ static void put_writes(struct ls_plan *plan, const struct ls_plan_input *input, 
 		struct ls_row row = event->after;
 
 		if (event->change == LS_DELETE)
-			row = delete_row(input->key_schema[i], key->entity_id, input->arena);
+			row = ls_plan_key_row(input->key_schema[i], key->entity_id, input->arena);
 		else if (!fresh && has_absent(&row))
 			row = merge(&write->row, &row, input->arena);
 		*write = (struct ls_write){
@@ -159,6 +158,8 @@ static void pass_over(struct ls_plan *plan, const struct ls_item *item, struct l
 {
 	entry->event_id = item->event.event_id;
 	entry->status = LS_ENTRY_DUPLICATE;
+	if (item->fate == LS_FATE_WAIT)
+		return;
 	if (item->fate == LS_FATE_KNOWN) {
 		plan->duplicate++;
 		return;

@@ -13,6 +13,7 @@ enum ls_fate {
 	LS_FATE_EVENT, /* to be decided */
 	LS_FATE_DEAD,  /* a dead letter: passed over, entered in the ledger with its reason */
 	LS_FATE_KNOWN, /* the ledger has its event_id: passed over */
+	LS_FATE_WAIT,  /* refused as things stand: passed over, written down as waiting */
 };
 
 /* One message of the batch. */
@@ -22,7 +23,8 @@ struct ls_item {
 	enum ls_fate fate;
 	bool dead_sent;     /* its dead letter is acknowledged */
 	unsigned attempts;  /* of constraint violations that another event may mend */
-	const char *reason; /* of a dead letter; arena */
+	bool hopeless;      /* has waited long enough: refused once more, it is a dead letter */
+	const char *reason; /* of a dead letter, or why it waits; arena */
 	char code[32];
 };
 
@@ -72,3 +74,5 @@ void ls_plan_release(struct ls_plan *plan);
  * become one write: a row with absent columns after a delete or under another schema. At least one item is planned. */
 enum ls_class ls_plan_make(struct ls_plan *plan, const struct ls_plan_input *input, struct ls_item *items, size_t count,
 			   struct ls_error *err);
+/* ls_plan_key_row: the key columns alone, taken from the entity id. */
+struct ls_row ls_plan_key_row(const struct ls_schema *key_schema, struct ls_str entity_id, struct ls_arena *arena);

@@ -188,8 +188,8 @@ enum ls_class ls_part_marker(struct ls_sink_lane *lane, struct ls_part *part, st
 	}
 	if (part->marker >= 0 || part->phase != LS_PART_RUN)
 		return LS_OK;
-	if (part->goal < 0 && part->mark.next_offset > unit->meta.published[part->log]) {
-		part->goal = part->mark.next_offset;
+	if (part->goal < 0 && ls_wait_floor(part) > unit->meta.published[part->log]) {
+		part->goal = ls_wait_floor(part);
 		part->goal_sent = (int64_t)unit->receipt.sent;
 	}
 	if (part->goal >= 0 && acked >= part->goal_sent)
@@ -390,7 +390,8 @@ static enum ls_class fold_batch(struct ls_sink_lane *lane, struct ls_part *part,
 	LS_FAILPOINT_ERROR("sink.folding", err);
 	ls_arena_reset(lane->arena);
 	for (size_t i = 0; !class && i < count; i++) {
-		if (lane->message[i].offset >= part->mark.next_offset || lane->message[i].class)
+		if (lane->message[i].offset >= part->mark.next_offset || lane->message[i].class ||
+		    ls_wait_keep(part, &lane->message[i]))
 			continue;
 		class = ls_sink_decode(lane, part->unit->entity, &lane->message[i], &lane->item[items], err);
 		items++;
@@ -405,7 +406,8 @@ static enum ls_class fold_batch(struct ls_sink_lane *lane, struct ls_part *part,
 
 enum ls_class ls_part_fold(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err)
 {
-	int64_t from = part->unit->meta.published[part->log];
+	int64_t published = part->unit->meta.published[part->log];
+	int64_t from = published < ls_wait_floor(part) ? published : ls_wait_floor(part);
 	size_t max = (size_t)lane->config->batch_size < FOLD_STEP ? (size_t)lane->config->batch_size : FOLD_STEP;
 	size_t count = 0;
 	bool end = from >= part->mark.next_offset;
@@ -425,6 +427,8 @@ enum ls_class ls_part_fold(struct ls_sink_lane *lane, struct ls_part *part, stru
 	}
 	for (size_t i = 0; i < count; i++)
 		ls_message_free(&lane->message[i]);
+	if (!class && end)
+		class = ls_wait_whole(lane, part, err);
 	if (class || !end)
 		return class;
 	part->reader = ls_reader_close(part->reader);

@@ -31,6 +31,21 @@ static enum ls_class pg_apply(struct ls_destination *dst, const struct ls_slice 
 	return ls_pgd_apply((struct ls_pgd *)dst, slice, arena, ret, err);
 }
 
+static enum ls_class pg_waits(struct ls_destination *dst, struct ls_arena *arena, struct ls_wait **ret,
+			      size_t *ret_count, struct ls_error *err)
+{
+	struct ls_pgd *pg = (struct ls_pgd *)dst;
+	enum ls_class class = ls_pgd_ready(pg, err);
+
+	return class ? class : ls_pgd_waits(pg, arena, ret, ret_count, err);
+}
+
+static enum ls_class pg_yield(struct ls_destination *dst, const struct ls_slice *slice, bool back,
+			      struct ls_arena *arena, struct ls_error *err)
+{
+	return ls_pgd_yield((struct ls_pgd *)dst, slice, back, arena, err);
+}
+
 static struct ls_destination *pg_close(struct ls_destination *dst)
 {
 	ls_pgd_free((struct ls_pgd *)dst);
@@ -58,6 +73,8 @@ const struct ls_destination_ops ls_destination_postgres = {
 	.open = pg_open,
 	.claim = pg_claim,
 	.apply = pg_apply,
+	.waits = pg_waits,
+	.yield = pg_yield,
 	.close = pg_close,
 	.check = ls_pgd_check,
 	.marks = pg_marks,

@@ -92,10 +92,10 @@ struct ls_refused {
 };
 
 struct ls_outcome {
-	size_t failed_write; /* on LS_POISON: index into slice->write, or SIZE_MAX when not known which */
-	size_t *known;       /* on LS_OK: entries whose event_id is in the ledger already; arena of the call */
-	size_t known_count;  /* above 0: NOTHING was written; take these out and apply again */
-	size_t rows;         /* on LS_OK: rows that really changed */
+	size_t failed_write;        /* on LS_POISON: index into slice->write, or SIZE_MAX when not known which */
+	size_t *known;              /* on LS_OK: entries whose event_id is in the ledger already; arena of the call */
+	size_t known_count;         /* above 0: NOTHING was written; take these out and apply again */
+	size_t rows;                /* on LS_OK: rows that really changed */
 	struct ls_refused *refused; /* on LS_OK of a careful slice: NOTHING was written; take these out, apply again */
 	size_t refused_count;
 };
@@ -130,11 +130,11 @@ struct ls_destination_ops {
 	enum ls_class (*waits)(struct ls_destination *dst, struct ls_arena *arena, struct ls_wait **ret,
 			       size_t *ret_count, struct ls_error *err);
 
-	/* yield lets the rows that the writes of this slice are for give up the values that others may wait for. Each
-	 * write's event is written down as waiting already, so its row is overwritten or put back later. The mark is
-	 * checked as by apply and not moved. MAY be NULL. */
-	enum ls_class (*yield)(struct ls_destination *dst, const struct ls_slice *slice, struct ls_arena *arena,
-			       struct ls_error *err);
+	/* yield lets the rows that the writes are for give up the values that others may wait for, or, with `back`,
+	 * have them back. Each belongs to an event that waits: slice->wait[write->entry]; its row is overwritten or put
+	 * back later. The mark is checked as by apply and not moved. MAY be NULL. */
+	enum ls_class (*yield)(struct ls_destination *dst, const struct ls_slice *slice, bool back,
+			       struct ls_arena *arena, struct ls_error *err);
 
 	/* close accepts NULL and a half-open destination; returns NULL. */
 	struct ls_destination *(*close)(struct ls_destination *dst);

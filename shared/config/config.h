@@ -39,6 +39,7 @@ struct ls_destination_config {
 	int64_t retry_max_attempts;      /* 0: no end */
 	int64_t retry_initial_ms, retry_max_ms;
 	int64_t breaker_failures, breaker_cooldown_ms;
+	int64_t patience_ms; /* with an event that a constraint refuses */
 	bool create_tables; /* on_missing_table: create */
 	bool add_columns;   /* on_missing_column: create */
 	bool backup;        /* backup: before_first_run */

@@ -7,7 +7,7 @@
 struct common {
 	const char *name, *type;
 	int ledger, conflict, on_missing_table, on_missing_column, backup;
-	int64_t ledger_retention_ms, batch_size, concurrency, rate_limit;
+	int64_t ledger_retention_ms, batch_size, concurrency, rate_limit, patience_ms;
 };
 
 struct retry {
@@ -35,6 +35,9 @@ static const struct ls_option options[] = {
 	  "a table that is not there is created, or stops the start", 0, 0, "create|fail", NULL },
 	{ "on_missing_column", LS_OPT_CHOICE, "create", offsetof(struct common, on_missing_column),
 	  "a column that is not there is added, or its events become dead letters", 0, 0, "create|fail", NULL },
+	{ "patience", LS_OPT_DURATION, "60s", offsetof(struct common, patience_ms),
+	  "how long an event may wait for rows that its foreign keys or unique values need, before it is a dead letter",
+	  100, 7 * 86400000, NULL, "s" },
 	{ "batch_size", LS_OPT_INT, "", offsetof(struct common, batch_size),
 	  "most rows written at once; unset: what suits the kind", 1, 100000, NULL, NULL },
 	{ "concurrency", LS_OPT_INT, "1", offsetof(struct common, concurrency), "lanes that share its partitions", 1,
@@ -139,6 +142,7 @@ static void copy_common(const struct common *common, struct ls_destination_confi
 	destination->name = common->name;
 	destination->ledger_full = common->ledger == 0;
 	destination->ledger_retention_ms = common->ledger_retention_ms;
+	destination->patience_ms = common->patience_ms;
 	destination->conflict = (unsigned)common->conflict; /* the choices stand in the enum's order */
 	destination->create_tables = common->on_missing_table == 0;
 	destination->add_columns = common->on_missing_column == 0;

@@ -70,7 +70,7 @@ static void several_may_open_at_once_and_again(void **state)
 
 	assert_int_equal(ops->open(b->options, &b->context, &second, &b->err), LS_OK);
 
-	assert_string_equal(says(b, "SELECT count(*) FROM pg_tables WHERE schemaname = 'identity'"), "4");
+	assert_string_equal(says(b, "SELECT count(*) FROM pg_tables WHERE schemaname = 'identity'"), "5");
 	ops->close(second);
 }
 

@@ -5,6 +5,7 @@
 
 #include "core/failpoint.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { CHUNK_BYTES = 64 * 1024, NOWHERE = -1 };
@@ -27,6 +28,7 @@ struct verdict {
 	size_t failed_write;
 	size_t rows;
 	bool committed;
+	struct ls_outcome refused; /* of a careful slice: the rows that cannot be written as things stand */
 };
 
 /* ---- grouping ---- */
@@ -97,20 +99,24 @@ static void add_ledger_copy(struct ls_pgd *dst)
 	ls_buf_add_text(&dst->sql, " (event_id, destination, status, error_message) FROM STDIN;\n");
 }
 
-static void write_script(struct ls_pgd *dst, const struct plan *plan, bool forget_dead)
+static enum ls_class write_script(struct ls_pgd *dst, const struct plan *plan, bool forget_dead, struct ls_error *err)
 {
 	ls_buf_clear(&dst->sql);
 	ls_buf_add_text(&dst->sql, "BEGIN;\n");
 	ls_pgd_add_mark(dst, plan->slice, plan->arena);
+	ls_pgd_add_waits(dst, plan->slice, plan->arena);
 	if (forget_dead)
 		ls_pgd_add_forget_dead(dst, plan->slice, plan->arena);
 	if (plan->ledger)
 		add_ledger_copy(dst);
+	if (plan->slice->careful)
+		return ls_pgd_add_careful(dst, plan->shape, plan->shape_count, plan->arena, err);
 	for (size_t i = 0; i < plan->shape_count; i++) {
 		ls_buf_add_str(&dst->sql, plan->shape[i]->copy);
 		ls_buf_add_str(&dst->sql, plan->shape[i]->statements);
 	}
 	ls_buf_add_text(&dst->sql, "COMMIT");
+	return LS_OK;
 }
 
 /* ---- feeding COPY ---- */
@@ -161,6 +167,8 @@ static bool feed_ledger(struct ls_pgd *dst, const struct ls_slice *slice, struct
 static bool feed_shape(struct ls_pgd *dst, const struct plan *plan, const struct ls_pgd_shape *shape, size_t *ret_full)
 {
 	for (size_t i = shape->head; i != END; i = plan->next[i]) {
+		if (plan->slice->careful)
+			ls_buf_printf(&dst->row, "%zu\t", i);
 		ls_pgd_copy_row(&dst->row, shape, plan->slice->write[i].row.value);
 		if (dst->row.full) {
 			*ret_full = i;
@@ -203,8 +211,12 @@ static bool starts_with(const char *text, const char *head)
 /* failed_line turns COPY's line number into the write that was on that line. */
 static size_t failed_line(const struct plan *plan, const struct ls_pgd_shape *shape, const char *context)
 {
+	char careful[sizeof(shape->stage) + 2];
 	size_t line = ls_pgd_copy_line(context, shape->stage), i = shape->head;
 
+	(void)snprintf(careful, sizeof careful, "%s_c", shape->stage);
+	if (!line)
+		line = ls_pgd_copy_line(context, careful);
 	while (line > 1 && i != END) {
 		i = plan->next[i];
 		line--;
@@ -264,6 +276,8 @@ static void run(struct ls_pgd *dst, const struct plan *plan, struct verdict *ver
 			feed(dst, plan, (size_t)++copy, verdict);
 		else if (PQresultStatus(res) == PGRES_FATAL_ERROR)
 			note_error(dst, plan, copy, res, verdict);
+		else if (PQresultStatus(res) == PGRES_TUPLES_OK && plan->slice->careful)
+			ls_pgd_read_refused(res, plan->arena, &verdict->refused);
 		else
 			note_done(res, copy >= plan->ledger, verdict);
 		if (PQstatus(dst->conn) == CONNECTION_BAD) {
@@ -302,6 +316,18 @@ static bool stale_catalog(struct ls_pgd *dst, enum ls_class class, const struct 
 	return class == LS_POISON && dst->target && dst->conn && ls_pgd_targets_changed(dst);
 }
 
+/* end_careful commits when nothing was refused; else nothing of the slice is kept, and the caller takes those out. */
+static enum ls_class end_careful(struct ls_pgd *dst, struct verdict *verdict, struct ls_outcome *ret,
+				 struct ls_error *err)
+{
+	enum ls_class class = ls_pg_exec(dst->conn, verdict->refused.refused_count ? "ROLLBACK" : "COMMIT", NULL, err);
+
+	ret->refused = verdict->refused.refused;
+	ret->refused_count = verdict->refused.refused_count;
+	verdict->committed = true;
+	return class;
+}
+
 /* attempt sends the slice once. *ret_known: the ledger refused an event id. */
 static enum ls_class attempt(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena, bool forget_dead,
 			     struct ls_outcome *ret, bool *ret_known, struct ls_error *err)
@@ -312,12 +338,16 @@ static enum ls_class attempt(struct ls_pgd *dst, const struct ls_slice *slice, s
 
 	if (class)
 		return class;
-	write_script(dst, &plan, forget_dead);
+	class = write_script(dst, &plan, forget_dead, err);
+	if (class)
+		return class;
 	if (dst->sql.full)
 		return ls_fail(err, LS_FATAL, "54000", "the statements of %zu writes pass 64 MiB: lower batch_size",
 			       slice->write_count);
 	LS_FAILPOINT_ERROR("pg.before_apply", err);
 	run(dst, &plan, &verdict);
+	if (slice->careful && !verdict.class)
+		verdict.class = end_careful(dst, &verdict, ret, &verdict.err);
 	LS_FAILPOINT_ERROR("pg.after_commit", err);
 	ret->failed_write = verdict.failed_write;
 	ret->rows = verdict.rows;

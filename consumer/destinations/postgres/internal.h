@@ -4,7 +4,7 @@
  * COPY into a temporary staging table and the statements that carry it into the target. postgres.c holds the contract,
  * session.c the connection, ledger.c the ledger tables, target.c what the catalog says about a table, shape.c the
  * statements of a group of like writes, copytext.c the bytes of COPY, apply.c the transaction, verdict.c what an error
- * of it means, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */
+ * of it means, careful.c a slice row by row, wait.c what waits for other rows, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */
 #pragma once
 
 #include "core/arena.h"
@@ -58,6 +58,8 @@ struct ls_pgd_shape {
 	size_t key_count; /* the first of them are the key */
 	char stage[64];
 	struct ls_str create, copy, statements;
+	struct ls_str careful_copy, careful; /* one row at a time */
+	struct ls_str key_match;
 	uint64_t session; /* in which the stage exists; 0: in none */
 	uint64_t slice;   /* the last slice that used it */
 	size_t head, tail, writes;
@@ -129,6 +131,27 @@ struct ls_str ls_pgd_clean(struct ls_arena *arena, struct ls_str text);
 void ls_pgd_copy_row(struct ls_buf *out, const struct ls_pgd_shape *shape, const struct ls_value *value);
 /* ls_pgd_copy_line finds the line number in the context of a COPY error, "COPY stage, line 3, column a"; 0: none. */
 size_t ls_pgd_copy_line(const char *context, const char *table);
+
+/* ---- wait.c ---- */
+/* A column with which a row makes room in a unique index; SQL text all three. */
+struct ls_pgd_giving {
+	struct ls_str name, literal, value;
+};
+enum ls_class ls_pgd_giving(struct ls_pgd *dst, const struct ls_pgd_target *target, struct ls_arena *arena,
+			    struct ls_pgd_giving **ret, size_t *ret_count, struct ls_error *err);
+void ls_pgd_add_giving(const struct ls_pgd_giving *giving, size_t count, struct ls_buf *out);
+/* To dst->sql: what begins to wait, and what waits no longer. */
+void ls_pgd_add_waits(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena);
+enum ls_class ls_pgd_waits(struct ls_pgd *dst, struct ls_arena *arena, struct ls_wait **ret, size_t *ret_count,
+			   struct ls_error *err);
+enum ls_class ls_pgd_yield(struct ls_pgd *dst, const struct ls_slice *slice, bool back, struct ls_arena *arena,
+			   struct ls_error *err);
+
+/* ---- careful.c ---- */
+/* To dst->sql: the rest of a careful slice's script, but for its end. */
+enum ls_class ls_pgd_add_careful(struct ls_pgd *dst, struct ls_pgd_shape *const *shape, size_t count,
+				 struct ls_arena *arena, struct ls_error *err);
+void ls_pgd_read_refused(const PGresult *res, struct ls_arena *arena, struct ls_outcome *ret);
 
 /* ---- apply.c ---- */
 enum ls_class ls_pgd_apply(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena,

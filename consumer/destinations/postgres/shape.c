@@ -11,6 +11,7 @@ struct build {
 	const struct ls_pgd_target *target;
 	const struct ls_pgd_column **column;
 	bool absent; /* some columns are to be left alone */
+	bool single; /* statements for one row at a time: see careful.c */
 };
 
 struct ls_pgd_shape *ls_pgd_shape_free(struct ls_pgd_shape *shape)
@@ -122,6 +123,15 @@ static void add_changed(const struct build *b, const char *from, struct ls_buf *
 	ls_buf_add_text(out, ")::pg_catalog.record");
 }
 
+static void add_stage(const struct build *b, struct ls_buf *out)
+{
+	if (b->single)
+		ls_buf_printf(out, "(SELECT * FROM pg_temp.%s_c WHERE lockstep_write = lockstep_row) s",
+			      b->shape->stage);
+	else
+		ls_buf_printf(out, "pg_temp.%s s", b->shape->stage);
+}
+
 static void add_target(const struct build *b, struct ls_buf *out)
 {
 	ls_pgd_add_table(out, b->target->schema, b->target->table);
@@ -139,7 +149,8 @@ static void add_insert(const struct build *b, bool only_missing, struct ls_buf *
 	add_columns(b, 0, "", false, out);
 	ls_buf_add_text(out, overriding ? ") OVERRIDING SYSTEM VALUE SELECT " : ") SELECT ");
 	add_columns(b, 0, "s.", false, out);
-	ls_buf_printf(out, " FROM pg_temp.%s s", b->shape->stage);
+	ls_buf_add_text(out, " FROM ");
+	add_stage(b, out);
 	if (only_missing) {
 		ls_buf_add_text(out, " WHERE NOT EXISTS (SELECT FROM ");
 		add_target(b, out);
@@ -166,7 +177,9 @@ static void add_update(const struct build *b, struct ls_buf *out)
 	add_target(b, out);
 	ls_buf_add_text(out, " d SET ");
 	add_set(b, "s.", out);
-	ls_buf_printf(out, " FROM pg_temp.%s s WHERE ", b->shape->stage);
+	ls_buf_add_text(out, " FROM ");
+	add_stage(b, out);
+	ls_buf_add_text(out, " WHERE ");
 	add_key_match(b, "d.", "s.", out);
 	ls_buf_add_text(out, " AND ");
 	add_changed(b, "s.", out);
@@ -177,7 +190,9 @@ static void add_delete(const struct build *b, struct ls_buf *out)
 {
 	ls_buf_add_text(out, "DELETE FROM ");
 	add_target(b, out);
-	ls_buf_printf(out, " d USING pg_temp.%s s WHERE ", b->shape->stage);
+	ls_buf_add_text(out, " d USING ");
+	add_stage(b, out);
+	ls_buf_add_text(out, " WHERE ");
 	add_key_match(b, "d.", "s.", out);
 	ls_buf_add_text(out, ";\n");
 }
@@ -237,9 +252,14 @@ static void add_create(const struct build *b, struct ls_buf *out)
 
 static void add_copy(const struct build *b, struct ls_buf *out)
 {
-	ls_buf_printf(out, "COPY pg_temp.%s (", b->shape->stage);
+	ls_buf_printf(out, b->single ? "COPY pg_temp.%s_c (lockstep_write, " : "COPY pg_temp.%s (", b->shape->stage);
 	add_columns(b, 0, "", false, out);
 	ls_buf_add_text(out, ") FROM STDIN;\n");
+}
+
+static void add_stage_match(const struct build *b, struct ls_buf *out)
+{
+	add_key_match(b, "d.", "s.", out);
 }
 
 static struct ls_str written(const struct build *b, void (*add)(const struct build *, struct ls_buf *))
@@ -370,6 +390,10 @@ static enum ls_class build(struct ls_pgd *dst, const struct ls_write *write, str
 	shape->create = written(&b, add_create);
 	shape->copy = written(&b, add_copy);
 	shape->statements = written(&b, add_statements);
+	shape->key_match = written(&b, add_stage_match);
+	b.single = true;
+	shape->careful_copy = written(&b, add_copy);
+	shape->careful = written(&b, add_statements);
 	return LS_OK;
 }
 
