@@ -56,7 +56,7 @@ static bool is_conflict(const struct ls_state *state, const struct ls_event *eve
 {
 	if (!state->exists || ls_str_equal(state->stamp.source, event->source))
 		return false;
-	if (event->base_offset != LS_NONE)
+	if (event->base_offset != LS_NONE && !LS_MUTANT("conflict.by_version"))
 		return state->offset >= event->base_offset;
 	return event->base_version == LS_NONE || event->base_version < state->stamp.version;
 }

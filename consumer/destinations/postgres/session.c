@@ -2,6 +2,7 @@
 #include "destinations/postgres/internal.h"
 
 #include "core/failpoint.h"
+#include "core/mutant.h"
 #include "core/time.h"
 #include "pg/origin.h"
 
@@ -104,7 +105,7 @@ enum ls_class ls_pgd_ready(struct ls_pgd *dst, struct ls_error *err)
 	}
 	dst->conn = conn;
 	dst->session++;
-	if (dst->takes_origin)
+	if (dst->takes_origin && !LS_MUTANT("origin.none"))
 		take_origin(dst);
 	if (PQstatus(dst->conn) != CONNECTION_OK)
 		return ls_fail(err, LS_RETRY, "08006", "destination \"%s\": connection lost while it was set up",

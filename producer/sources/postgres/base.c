@@ -6,6 +6,7 @@
 #include "sources/postgres/source.h"
 
 #include "core/arena.h"
+#include "core/mutant.h"
 #include "kafka/client.h"
 #include "kafka/topics.h"
 
@@ -75,6 +76,8 @@ void pgsrc_base_note(struct pgsrc *src, const struct pgsrc_relation *relation, c
 	int64_t partition = cell_number(relation, message, "partition");
 	int64_t next_offset = cell_number(relation, message, "next_offset");
 
+	if (LS_MUTANT("base.frozen"))
+		return;
 	if (!src->base || !ls_str_equal(cell_text(relation, message, "destination"), ls_str_of(src->context.name)))
 		return;
 	for (size_t i = 0; i < src->context.mapping_count; i++) {
