@@ -201,14 +201,14 @@ static enum ls_class set_aside(struct ls_sink_lane *lane, struct ls_part *part, 
 			    !ls_str_equal(item->event.entity_id, winner->event.entity_id))
 				continue;
 			if (waits && !item->hopeless)
-				ls_item_wait(lane, item, refused->code, refused->reason);
+				ls_item_wait(lane, item, refused);
 			else if (waits || item == winner)
 				ls_item_kill(lane, item, &why);
 		}
 	}
 	for (size_t k = 0; batch->again && k < lane->plan.count; k++) {
 		enum ls_class class = batch->items[k].fate == LS_FATE_DEAD && !batch->items[k].dead_sent
-					      ? ls_wait_back(lane, part, batch->items[k].offset, err)
+					      ? ls_wait_back(lane, part, &batch->items[k], err)
 					      : LS_OK;
 
 		if (class)

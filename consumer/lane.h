@@ -190,7 +190,7 @@ int64_t ls_wait_floor(const struct ls_part *part);
 enum ls_class ls_wait_load(struct ls_sink_lane *lane, struct ls_error *err);
 bool ls_wait_keep(struct ls_part *part, const struct ls_message *message); /* false: it does not wait */
 enum ls_class ls_wait_whole(struct ls_sink_lane *lane, const struct ls_part *part, struct ls_error *err);
-void ls_item_wait(struct ls_sink_lane *lane, struct ls_item *item, const char *code, struct ls_str reason);
+void ls_item_wait(struct ls_sink_lane *lane, struct ls_item *item, const struct ls_refused *refused);
 /* ls_wait_behind makes events of keys that wait already wait too: the order of a key is kept. */
 void ls_wait_behind(struct ls_sink_lane *lane, const struct ls_part *part, struct ls_item *items, size_t count);
 /* ls_wait_list fills slice->wait, or slice->done when the items have waited already. */
@@ -200,7 +200,8 @@ void ls_wait_note(struct ls_sink_lane *lane, struct ls_part *part, const struct 
 		  const struct ls_message *message);
 void ls_wait_done(struct ls_part *part, const struct ls_slice *slice);
 /* ls_wait_back: an event that will not be taken leaves its row as it was. */
-enum ls_class ls_wait_back(struct ls_sink_lane *lane, struct ls_part *part, int64_t offset, struct ls_error *err);
+enum ls_class ls_wait_back(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_item *item,
+			   struct ls_error *err);
 enum ls_class ls_wait_retry(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err);
 
 /* ---- apply.c ---- */

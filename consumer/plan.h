@@ -25,6 +25,7 @@ struct ls_item {
 	unsigned attempts;  /* of constraint violations that another event may mend */
 	bool hopeless;      /* has waited long enough: refused once more, it is a dead letter */
 	const char *reason; /* of a dead letter, or why it waits; arena */
+	const char *needs;  /* the key of the row it waits for, or NULL; arena */
 	char code[32];
 };
 

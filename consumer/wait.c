@@ -164,24 +164,42 @@ bool ls_wait_is_constraint(const char *code)
 	return strcmp(code, "23503") == 0 || strcmp(code, "23505") == 0 || strcmp(code, "23P01") == 0;
 }
 
-void ls_item_wait(struct ls_sink_lane *lane, struct ls_item *item, const char *code, struct ls_str reason)
+void ls_item_wait(struct ls_sink_lane *lane, struct ls_item *item, const struct ls_refused *refused)
 {
 	item->fate = LS_FATE_WAIT;
-	item->reason = ls_arena_str(lane->arena, reason).ptr;
-	snprintf(item->code, sizeof item->code, "%s", code);
+	item->reason = ls_arena_str(lane->arena, refused->reason).ptr;
+	item->needs = refused->needs.len ? ls_arena_str(lane->arena, refused->needs).ptr : NULL;
+	snprintf(item->code, sizeof item->code, "%s", refused->code);
 }
 
 void ls_wait_behind(struct ls_sink_lane *lane, const struct ls_part *part, struct ls_item *items, size_t count)
 {
 	for (size_t i = 0; part->waiting_count && i < count; i++) {
+		struct ls_refused behind = { .reason = LS_STR("an earlier event of this entity waits") };
 		struct ls_waiting *first;
 
 		if (items[i].fate != LS_FATE_EVENT)
 			continue;
 		first = ls_map_get(&part->waiting_keys, items[i].event.entity_id);
-		if (first)
-			ls_item_wait(lane, &items[i], first->code, LS_STR("an earlier event of this entity waits"));
+		if (!first)
+			continue;
+		memcpy(behind.code, first->code, sizeof behind.code);
+		ls_item_wait(lane, &items[i], &behind);
 	}
+}
+
+static struct ls_wait wait_of(const struct ls_item *item)
+{
+	struct ls_wait wait = {
+		.offset = item->offset,
+		.entity_id = item->event.entity_id,
+		.event_id = item->event.event_id,
+		.reason = ls_str_of(item->reason),
+		.needs = ls_str_of(item->needs ? item->needs : ""),
+	};
+
+	snprintf(wait.code, sizeof wait.code, "%.7s", item->code);
+	return wait;
 }
 
 void ls_wait_list(const struct ls_sink_lane *lane, const struct ls_item *items, bool again, struct ls_slice *slice)
@@ -195,17 +213,8 @@ void ls_wait_list(const struct ls_sink_lane *lane, const struct ls_item *items, 
 	for (size_t i = 0; i < count; i++) {
 		if (again && items[i].fate != LS_FATE_WAIT)
 			done[slice->done_count++] = items[i].offset;
-		if (again || items[i].fate != LS_FATE_WAIT)
-			continue;
-		wait[slice->wait_count] = (struct ls_wait){
-			.topic = slice->mark.topic,
-			.partition = slice->mark.partition,
-			.offset = items[i].offset,
-			.entity_id = items[i].event.entity_id,
-			.event_id = items[i].event.event_id,
-			.reason = ls_str_of(items[i].reason),
-		};
-		snprintf(wait[slice->wait_count++].code, sizeof wait->code, "%.7s", items[i].code);
+		else if (!again && items[i].fate == LS_FATE_WAIT)
+			wait[slice->wait_count++] = wait_of(&items[i]);
 	}
 }
 
@@ -311,56 +320,78 @@ static enum ls_class one_try(struct ls_sink_lane *lane, struct ls_part *part, co
 	return class ? class : ls_sink_apply_again(lane, part, again->item, again->message, again->count, err);
 }
 
-/* yield_slice lists the rows of the waiting events from `first` on that are to give up values, or have them back. */
-static size_t yield_slice(struct ls_sink_lane *lane, const struct ls_part *part, bool back, int64_t offset,
-			  struct ls_slice *ret)
+/* write_of: the whole row, where the event has one; else its key. */
+static struct ls_write write_of(struct ls_sink_lane *lane, const struct ls_part *part, const struct ls_item *item,
+				size_t mapping)
 {
 	const struct ls_sink_entity *entity = part->unit->entity;
-	struct ls_arena *arena = lane->plan_arena;
-	struct ls_write *write;
-	struct ls_wait *wait = ls_arena_zalloc(arena, (part->waiting_count + 1) * sizeof *wait);
+	const struct ls_row *after = &item->event.after;
+	struct ls_write write = { .op = LS_WRITE_UPSERT, .mapping = entity->mapping[mapping], .row = *after };
+	bool whole = item->event.change != LS_DELETE && after->schema;
 
-	write = ls_arena_alloc(arena, (part->waiting_count * entity->mapping_count + 1) * sizeof *write);
-	*ret = (struct ls_slice){ .mark = part->mark, .write = write, .wait = wait };
-	ret->next_offset = part->mark.next_offset;
-	ret->max_version = part->mark.max_version;
-	for (size_t i = 0; i < part->waiting_count; i++) {
-		const struct ls_waiting *waiting = &part->waiting[i];
+	for (size_t i = 0; whole && i < after->schema->count; i++)
+		whole = after->value[i].presence != LS_ABSENT;
+	if (whole)
+		return write;
+	write.op = LS_WRITE_DELETE;
+	write.row = ls_plan_key_row(entity->key_schema[mapping], item->event.entity_id, lane->plan_arena);
+	return write;
+}
 
-		if (back ? waiting->offset != offset : waiting->tries < YIELD_AFTER)
+/* yield_slice lists the first waiting event of each key, or with `only` that one event. */
+static struct ls_slice yield_slice(struct ls_sink_lane *lane, const struct ls_part *part, const struct ls_item *items,
+				   size_t count, const struct ls_item *only)
+{
+	size_t mappings = part->unit->entity->mapping_count;
+	struct ls_write *write = ls_arena_alloc(lane->plan_arena, (count * mappings + 1) * sizeof *write);
+	struct ls_wait *wait = ls_arena_alloc(lane->plan_arena, (count + 1) * sizeof *wait);
+	struct ls_slice slice = { .mark = part->mark, .write = write, .wait = wait };
+	struct ls_map seen;
+
+	ls_map_init(&seen);
+	slice.next_offset = part->mark.next_offset;
+	slice.max_version = part->mark.max_version;
+	for (size_t i = 0; i < count; i++) {
+		struct ls_map_slot *slot = NULL;
+
+		if (only ? &items[i] != only : items[i].fate != LS_FATE_WAIT)
 			continue;
-		wait[ret->wait_count].offset = waiting->offset;
-		for (size_t m = 0; m < entity->mapping_count; m++)
-			write[ret->write_count++] = (struct ls_write){
-				.op = LS_WRITE_DELETE,
-				.mapping = entity->mapping[m],
-				.row = ls_plan_key_row(entity->key_schema[m], key_of(waiting), arena),
-				.entry = ret->wait_count,
-			};
-		ret->wait_count++;
+		slot = ls_map_at(&seen, items[i].event.entity_id);
+		if (slot->value)
+			continue;
+		slot->value = &seen;
+		for (size_t m = 0; m < mappings; m++) {
+			write[slice.write_count] = write_of(lane, part, &items[i], m);
+			write[slice.write_count++].entry = slice.wait_count;
+		}
+		wait[slice.wait_count++] = wait_of(&items[i]);
 	}
-	return ret->wait_count;
+	ls_map_release(&seen);
+	return slice;
 }
 
-/* yield is what ends a circle of events that each wait for what the next one's row still holds. */
-static enum ls_class yield(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err)
+/* yield is what ends a circle of events that each wait for what the next one's row holds or lacks. */
+static enum ls_class yield(struct ls_sink_lane *lane, struct ls_part *part, const struct again *again,
+			   struct ls_error *err)
 {
 	struct ls_slice slice;
 
-	ls_arena_reset(lane->plan_arena);
-	if (!lane->dst->ops->yield || part->retries % YIELD_AFTER || !yield_slice(lane, part, false, 0, &slice))
+	if (!lane->dst->ops->yield || part->retries % YIELD_AFTER)
 		return LS_OK;
-	return lane->dst->ops->yield(lane->dst, &slice, false, lane->plan_arena, err);
+	ls_arena_reset(lane->plan_arena);
+	slice = yield_slice(lane, part, again->item, again->count, NULL);
+	return slice.write_count ? lane->dst->ops->yield(lane->dst, &slice, false, lane->plan_arena, err) : LS_OK;
 }
 
-/* ls_wait_back: an event that will not be taken leaves its row as it was. */
-enum ls_class ls_wait_back(struct ls_sink_lane *lane, struct ls_part *part, int64_t offset, struct ls_error *err)
+enum ls_class ls_wait_back(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_item *item,
+			   struct ls_error *err)
 {
 	struct ls_slice slice;
 
-	ls_arena_reset(lane->plan_arena);
-	if (!lane->dst->ops->yield || !yield_slice(lane, part, true, offset, &slice))
+	if (!lane->dst->ops->yield || !item->event.entity_id.len)
 		return LS_OK;
+	ls_arena_reset(lane->plan_arena);
+	slice = yield_slice(lane, part, item, 1, item);
 	return lane->dst->ops->yield(lane->dst, &slice, true, lane->plan_arena, err);
 }
 
@@ -386,13 +417,13 @@ enum ls_class ls_wait_retry(struct ls_sink_lane *lane, struct ls_part *part, str
 	if (!again.item || !again.message)
 		abort();
 	class = one_try(lane, part, &again, err);
-	free(again.item);
-	free(again.message);
 	part->retries++;
 	for (size_t i = 0; i < part->waiting_count; i++)
 		part->waiting[i].tries++;
-	if (!class)
-		class = yield(lane, part, err);
+	if (!class && part->waiting_count)
+		class = yield(lane, part, &again, err);
+	free(again.item);
+	free(again.message);
 	if (passing(class, err)) {
 		ls_stats_error(lane->base.stats, err->text);
 		class = LS_OK;

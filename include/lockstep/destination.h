@@ -64,7 +64,7 @@ struct ls_wait {
 	struct ls_str entity_id, event_id;
 	char code[8]; /* SQLSTATE */
 	struct ls_str reason;
-	bool given_up; /* its row gave up unique values: see ls_destination_ops.yield */
+	struct ls_str needs; /* the key of the row that is missing, empty when not known */
 };
 
 /* All or nothing: mark, ledger entries and writes. At most one write per key. */
@@ -88,7 +88,7 @@ struct ls_slice {
 struct ls_refused {
 	size_t write;
 	char code[8];
-	struct ls_str reason;
+	struct ls_str reason, needs;
 };
 
 struct ls_outcome {
@@ -130,9 +130,10 @@ struct ls_destination_ops {
 	enum ls_class (*waits)(struct ls_destination *dst, struct ls_arena *arena, struct ls_wait **ret,
 			       size_t *ret_count, struct ls_error *err);
 
-	/* yield lets the rows that the writes are for give up the values that others may wait for, or, with `back`,
-	 * have them back. Each belongs to an event that waits: slice->wait[write->entry]; its row is overwritten or put
-	 * back later. The mark is checked as by apply and not moved. MAY be NULL. */
+	/* yield ends circles of events that wait for each other. Each write belongs to one that waits,
+	 * slice->wait[write->entry]: its row gives up unique values that others may wait for, or, where it is not there
+	 * yet and others need it, is made without what it waits for itself. With `back` that is undone, for events that
+	 * will not be taken. The mark is checked as by apply and not moved. MAY be NULL. */
 	enum ls_class (*yield)(struct ls_destination *dst, const struct ls_slice *slice, bool back,
 			       struct ls_arena *arena, struct ls_error *err);
 

@@ -57,7 +57,7 @@ class Constraints(Scenario):
         w = self.open()
         capture = w.start('capture')
         self.rows(200)
-        w.source.sql('update contacts set manager = nullif(id - 1, 0), rev = rev + 1')
+        w.source.sql('update contacts set manager = case when id <= 100 then nullif(id - 1, 0) else 301 - id end, rev = rev + 1')
         wait_for(w.captured(), 60, 'capture', alive=[capture])
         w.start('sink', name='one')
         w.start('sink', name='two')

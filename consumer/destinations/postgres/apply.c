@@ -418,3 +418,38 @@ enum ls_class ls_pgd_apply(struct ls_pgd *dst, const struct ls_slice *slice, str
 		ls_pgd_prune(dst, slice->entry_count < 1000);
 	return LS_OK;
 }
+
+enum ls_class ls_pgd_yield(struct ls_pgd *dst, const struct ls_slice *slice, bool back, struct ls_arena *arena,
+			   struct ls_error *err)
+{
+	struct ls_slice numbered = *slice;
+	struct ls_outcome outcome = { 0 };
+	struct verdict verdict;
+	struct plan plan;
+	enum ls_class class;
+
+	numbered.careful = true; /* its stages carry the number of each write */
+	ls_pgd_shapes_trim(dst);
+	class = ls_pgd_ready(dst, err);
+	if (!class)
+		class = group(dst, &numbered, arena, &plan, &outcome, err);
+	if (class)
+		return class;
+	ls_buf_clear(&dst->sql);
+	ls_buf_add_text(&dst->sql, "BEGIN;\n");
+	ls_pgd_add_mark(dst, slice, arena);
+	ls_pgd_add_waits(dst, slice, arena);
+	ls_pgd_add_numbered(dst, plan.shape, plan.shape_count);
+	class = ls_pgd_add_yield(dst, slice, back, arena, err);
+	if (class)
+		return class;
+	ls_buf_add_text(&dst->sql, "COMMIT");
+	run(dst, &plan, &verdict);
+	if (!verdict.class && verdict.committed)
+		return LS_OK;
+	if (!verdict.class)
+		return ls_fail(err, LS_RETRY, "commit", "the server did not confirm the commit");
+	ls_pgd_settle(dst);
+	*err = verdict.err;
+	return say(dst, slice, err);
+}

@@ -21,9 +21,10 @@ static const char refusing[] =
 	"EXCEPTION WHEN integrity_constraint_violation OR data_exception OR raise_exception THEN\n"
 	"GET STACKED DIAGNOSTICS lockstep_code = RETURNED_SQLSTATE, lockstep_text = MESSAGE_TEXT, lockstep_detail = "
 	"PG_EXCEPTION_DETAIL;\n"
-	"INSERT INTO pg_temp.lockstep_refused AS r (line, code, reason) VALUES (lockstep_row, lockstep_code, "
+	"INSERT INTO pg_temp.lockstep_refused AS r (line, code, reason, needs) VALUES (lockstep_row, lockstep_code, "
 	"pg_catalog.left(lockstep_text || CASE WHEN lockstep_detail <> '' THEN ': ' || lockstep_detail ELSE '' END, "
-	"300)) ON CONFLICT (line) DO UPDATE SET code = EXCLUDED.code, reason = EXCLUDED.reason;\n"
+	"300), CASE WHEN lockstep_code = '23503' THEN pg_catalog.substring(lockstep_detail, '=\\((.*)\\)') END) "
+	"ON CONFLICT (line) DO UPDATE SET code = EXCLUDED.code, reason = EXCLUDED.reason, needs = EXCLUDED.needs;\n"
 	"END; END LOOP;\n";
 
 static const char more[] =
@@ -48,18 +49,20 @@ static enum ls_class add_gives(struct ls_pgd *dst, const struct ls_pgd_shape *sh
 {
 	struct ls_pgd_target *target = NULL;
 	struct ls_pgd_giving *giving = NULL;
-	size_t count = 0;
+	size_t count = 0, unique = 0;
 	enum ls_class class = ls_pgd_target_get(dst, shape->mapping, NULL, &target, err);
 
 	if (!class)
 		class = ls_pgd_giving(dst, target, arena, &giving, &count, err);
-	if (class || !count)
+	for (size_t i = 0; i < count; i++)
+		unique += !giving[i].reference;
+	if (class || !unique)
 		return class;
 	add_rows(shape, "", &dst->body);
 	ls_buf_add_text(&dst->body, "UPDATE ");
 	ls_pgd_add_table(&dst->body, target->schema, target->table);
 	ls_buf_add_text(&dst->body, " d SET ");
-	ls_pgd_add_giving(giving, count, &dst->body);
+	ls_pgd_add_giving(giving, count, false, &dst->body);
 	ls_buf_printf(&dst->body, " FROM pg_temp.%s_c s WHERE s.lockstep_write = lockstep_row AND ", shape->stage);
 	ls_buf_add_str(&dst->body, shape->key_match);
 	ls_buf_add_text(&dst->body, ";\nEXCEPTION WHEN integrity_constraint_violation OR data_exception OR "
@@ -76,6 +79,17 @@ static void add_silence(struct ls_buf *out, bool on)
 		      on ? "replica" : "origin");
 }
 
+void ls_pgd_add_numbered(struct ls_pgd *dst, struct ls_pgd_shape *const *shape, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		ls_buf_printf(&dst->sql,
+			      "CREATE TEMPORARY TABLE %s_c (LIKE pg_temp.%s, lockstep_write integer PRIMARY KEY) ON "
+			      "COMMIT DROP;\n",
+			      shape[i]->stage, shape[i]->stage);
+		ls_buf_add_str(&dst->sql, shape[i]->careful_copy);
+	}
+}
+
 enum ls_class ls_pgd_add_careful(struct ls_pgd *dst, struct ls_pgd_shape *const *shape, size_t count,
 				 struct ls_arena *arena, struct ls_error *err)
 {
@@ -83,15 +97,11 @@ enum ls_class ls_pgd_add_careful(struct ls_pgd *dst, struct ls_pgd_shape *const 
 	struct ls_str body;
 
 	ls_buf_add_text(&dst->sql, "CREATE TEMPORARY TABLE lockstep_refused (line integer PRIMARY KEY, code text, "
-				   "reason text) ON COMMIT DROP;\n");
+				   "reason text, needs text) ON COMMIT DROP;\n");
 	ls_buf_clear(&dst->body);
 	ls_buf_add_text(&dst->body, opening);
+	ls_pgd_add_numbered(dst, shape, count);
 	for (size_t i = 0; i < count; i++) {
-		ls_buf_printf(&dst->sql,
-			      "CREATE TEMPORARY TABLE %s_c (LIKE pg_temp.%s, lockstep_write integer PRIMARY KEY) ON "
-			      "COMMIT DROP;\n",
-			      shape[i]->stage, shape[i]->stage);
-		ls_buf_add_str(&dst->sql, shape[i]->careful_copy);
 		add_rows(shape[i], "lockstep_pass = 1 OR ", &dst->body);
 		ls_buf_add_str(&dst->body, shape[i]->careful);
 		ls_buf_add_text(&dst->body, refusing);
@@ -107,7 +117,7 @@ enum ls_class ls_pgd_add_careful(struct ls_pgd *dst, struct ls_pgd_shape *const 
 	body = ls_arena_str(arena, ls_buf_str(&dst->body));
 	ls_buf_add_text(&dst->sql, "DO ");
 	ls_pg_add_literal(&dst->sql, body);
-	ls_buf_add_text(&dst->sql, ";\nSELECT line, code, reason FROM pg_temp.lockstep_refused ORDER BY line");
+	ls_buf_add_text(&dst->sql, ";\nSELECT line, code, reason, needs FROM pg_temp.lockstep_refused ORDER BY line");
 	return LS_OK;
 }
 
@@ -122,6 +132,7 @@ void ls_pgd_read_refused(const PGresult *res, struct ls_arena *arena, struct ls_
 
 		refused->write = (size_t)strtoull(PQgetvalue(res, (int)i, 0), NULL, 10);
 		refused->reason = ls_arena_str(arena, ls_str_of(PQgetvalue(res, (int)i, 2)));
+		refused->needs = ls_arena_str(arena, ls_str_of(PQgetvalue(res, (int)i, 3)));
 		(void)snprintf(refused->code, sizeof refused->code, "%s", PQgetvalue(res, (int)i, 1));
 	}
 }

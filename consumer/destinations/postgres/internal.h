@@ -4,7 +4,7 @@
  * COPY into a temporary staging table and the statements that carry it into the target. postgres.c holds the contract,
  * session.c the connection, ledger.c the ledger tables, target.c what the catalog says about a table, shape.c the
  * statements of a group of like writes, copytext.c the bytes of COPY, apply.c the transaction, verdict.c what an error
- * of it means, careful.c a slice row by row, wait.c what waits for other rows, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */
+ * of it means, careful.c a slice row by row, wait.c what waits for other rows, yield.c circles of them, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */
 #pragma once
 
 #include "core/arena.h"
@@ -103,6 +103,11 @@ enum ls_class ls_pgd_known(struct ls_pgd *dst, const struct ls_slice *slice, str
 void ls_pgd_prune(struct ls_pgd *dst, bool idle);
 bool ls_pgd_in_ledger(enum ls_entry_status status);
 
+/* ---- takeover.c ---- */
+/* ls_pgd_end_stuck ends sessions of other sinks that hold these marks and wait for their client. */
+enum ls_class ls_pgd_end_stuck(struct ls_pgd *dst, const struct ls_mark *mark, size_t count, size_t *ret_ended,
+			       struct ls_error *err);
+
 /* ---- target.c ---- */
 /* ls_pgd_target_get: the cached target of a mapping, read from the catalog when it is not there; `like` (may be NULL)
  * gives the columns that are created when missing and allowed. LS_FATAL names the statement to run. */
@@ -132,22 +137,32 @@ void ls_pgd_copy_row(struct ls_buf *out, const struct ls_pgd_shape *shape, const
 /* ls_pgd_copy_line finds the line number in the context of a COPY error, "COPY stage, line 3, column a"; 0: none. */
 size_t ls_pgd_copy_line(const char *context, const char *table);
 
-/* ---- wait.c ---- */
-/* A column with which a row makes room in a unique index; SQL text all three. */
+/* ---- yield.c ---- */
+/* A column with which a row makes room in a unique index, or stands in no need of another row; SQL text all three. */
 struct ls_pgd_giving {
 	struct ls_str name, literal, value;
+	bool reference; /* of a foreign key */
 };
 enum ls_class ls_pgd_giving(struct ls_pgd *dst, const struct ls_pgd_target *target, struct ls_arena *arena,
 			    struct ls_pgd_giving **ret, size_t *ret_count, struct ls_error *err);
-void ls_pgd_add_giving(const struct ls_pgd_giving *giving, size_t count, struct ls_buf *out);
+void ls_pgd_add_giving(const struct ls_pgd_giving *giving, size_t count, bool references, struct ls_buf *out);
+/* To dst->sql: what ls_destination_ops.yield does, after the mark and the numbered stages. */
+enum ls_class ls_pgd_add_yield(struct ls_pgd *dst, const struct ls_slice *slice, bool back, struct ls_arena *arena,
+			       struct ls_error *err);
+
+/* ---- wait.c ---- */
+void ls_pgd_add_waiting(const struct ls_pgd *dst, struct ls_buf *out); /* the table's name */
+/* ls_pgd_add_waiting_of: a condition on the rows of one partition; prefix: "" or "w." */
+void ls_pgd_add_waiting_of(const struct ls_pgd *dst, const struct ls_mark *mark, const char *prefix,
+			   struct ls_buf *out);
 /* To dst->sql: what begins to wait, and what waits no longer. */
 void ls_pgd_add_waits(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena);
 enum ls_class ls_pgd_waits(struct ls_pgd *dst, struct ls_arena *arena, struct ls_wait **ret, size_t *ret_count,
 			   struct ls_error *err);
-enum ls_class ls_pgd_yield(struct ls_pgd *dst, const struct ls_slice *slice, bool back, struct ls_arena *arena,
-			   struct ls_error *err);
 
 /* ---- careful.c ---- */
+/* To dst->sql: stages whose rows carry the number of their write. */
+void ls_pgd_add_numbered(struct ls_pgd *dst, struct ls_pgd_shape *const *shape, size_t count);
 /* To dst->sql: the rest of a careful slice's script, but for its end. */
 enum ls_class ls_pgd_add_careful(struct ls_pgd *dst, struct ls_pgd_shape *const *shape, size_t count,
 				 struct ls_arena *arena, struct ls_error *err);
@@ -156,6 +171,8 @@ void ls_pgd_read_refused(const PGresult *res, struct ls_arena *arena, struct ls_
 /* ---- apply.c ---- */
 enum ls_class ls_pgd_apply(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena,
 			   struct ls_outcome *ret, struct ls_error *err);
+enum ls_class ls_pgd_yield(struct ls_pgd *dst, const struct ls_slice *slice, bool back, struct ls_arena *arena,
+			   struct ls_error *err);
 
 /* ---- check.c, trial.c, lookup.c ---- */
 void ls_pgd_check(const void *options, const struct ls_destination_context *context, struct ls_report *report);

@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { PRUNE_ROWS = 20000, PRUNE_EVERY_MS = 60000, PRUNE_BACKLOG_MS = 1000 };
+enum { PRUNE_ROWS = 20000, PRUNE_EVERY_MS = 60000, PRUNE_BACKLOG_MS = 1000, STUCK_AFTER_MS = 2000 };
 
 /* %1$s: the quoted schema. Every statement can be run by hand, and again. */
 static const char ledger_ddl[] =
@@ -30,7 +30,8 @@ static const char ledger_ddl[] =
 	"\tprocessed_at timestamp with time zone);\n"
 	"CREATE TABLE IF NOT EXISTS %1$s.sync_waiting (\n"
 	"\tdestination text NOT NULL, topic text NOT NULL, partition integer NOT NULL, \"offset\" bigint NOT NULL,\n"
-	"\tentity_id text NOT NULL, event_id text NOT NULL, code text NOT NULL, reason text, given_up jsonb,\n"
+	"\tentity_id text NOT NULL, event_id text NOT NULL, code text NOT NULL, reason text,\n"
+	"\tneeds text, given_up jsonb, made boolean NOT NULL DEFAULT false,\n"
 	"\tsince timestamp with time zone NOT NULL DEFAULT now(),\n"
 	"\tPRIMARY KEY (destination, topic, partition, \"offset\"));\n"
 	"CREATE TABLE IF NOT EXISTS %1$s.sync_conflicts (\n"
@@ -109,11 +110,14 @@ enum ls_class ls_pgd_ledger_make(struct ls_pgd *dst, struct ls_error *err)
 
 /* ---- claiming ---- */
 
-static void add_claim(struct ls_pgd *dst, const struct ls_mark *mark, size_t count)
+/* wait_ms: for rows that another session has; 0: as the session does. Two statements of one script are one transaction. */
+static void add_claim(struct ls_pgd *dst, const struct ls_mark *mark, size_t count, int64_t wait_ms)
 {
 	struct ls_buf *sql = &dst->sql;
 
 	ls_buf_clear(sql);
+	if (wait_ms)
+		ls_buf_printf(sql, "SET LOCAL lock_timeout = %lld; ", (long long)wait_ms);
 	ls_buf_add_text(sql, "INSERT INTO ");
 	add_schema(sql, dst->context->ledger_schema);
 	ls_buf_add_text(sql,
@@ -155,6 +159,25 @@ static bool fill_mark(const PGresult *res, struct ls_mark *mark)
 	return false;
 }
 
+/* claim_rows waits a moment for rows that another session has, ends that session if it only stands there, and then waits
+ * as long as for any lock. */
+static enum ls_class claim_rows(struct ls_pgd *dst, const struct ls_mark *mark, size_t count, PGresult **ret,
+				struct ls_error *err)
+{
+	struct ls_error ignored;
+	enum ls_class class;
+	size_t ended = 0;
+
+	add_claim(dst, mark, count, STUCK_AFTER_MS);
+	class = ls_pg_exec(dst->conn, dst->sql.ptr, ret, err);
+	if (class != LS_RETRY || strcmp(err->code, "55P03") != 0)
+		return class;
+	/* A role that may not look at other sessions waits, as before. */
+	(void)ls_pgd_end_stuck(dst, mark, count, &ended, &ignored);
+	add_claim(dst, mark, count, 0);
+	return ls_pg_exec(dst->conn, dst->sql.ptr, ret, err);
+}
+
 enum ls_class ls_pgd_claim(struct ls_pgd *dst, struct ls_mark *mark, size_t count, struct ls_error *err)
 {
 	LS_PGRESULT res = NULL;
@@ -163,8 +186,7 @@ enum ls_class ls_pgd_claim(struct ls_pgd *dst, struct ls_mark *mark, size_t coun
 	if (!count)
 		return LS_OK;
 	LS_FAILPOINT_ERROR("pg.claim", err);
-	add_claim(dst, mark, count);
-	class = ls_pg_exec(dst->conn, dst->sql.ptr, &res, err);
+	class = claim_rows(dst, mark, count, &res, err);
 	if (class) {
 		ls_pgd_settle(dst);
 		return ls_fail_in(err, "destination \"%s\": could not claim %zu partitions", dst->context->name, count);
