@@ -66,6 +66,8 @@ static enum ls_class prepare(struct pgsrc *src, struct ls_str position, int64_t 
 	if (!class)
 		class = pgsrc_publication(src, err);
 	if (!class)
+		class = pgsrc_members(src, err);
+	if (!class)
 		class = pgsrc_begin(src, position, floor, err);
 	return class;
 }

@@ -257,6 +257,40 @@ static void a_position_comes_back_as_it_was_written(void **state)
 	ls_arena_free(arena);
 }
 
+static void whose_log_it_is_and_which_tables_it_is_of_are_part_of_the_position(void **state)
+{
+	static const char text[] = "{\"lsn\":\"0/A\",\"snapshot\":{\"rounds\":[],\"tables\":{\"public.a\":true}},"
+				   "\"log\":{\"publication\":16399,\"system\":\"7575164232184430123\","
+				   "\"tables\":{\"public.a\":\"16384.16400\"},\"timeline\":2}}";
+	static const char *const bad[] = { "{\"lsn\":\"0/A\",\"log\":[]}", "{\"lsn\":\"0/A\",\"log\":{\"system\":1}}",
+					   "{\"lsn\":\"0/A\",\"log\":{\"timeline\":\"1\"}}",
+					   "{\"lsn\":\"0/A\",\"log\":{\"tables\":{\"public.a\":16384}}}" };
+	struct ls_arena *arena = ls_arena_new(0);
+	struct pgsrc_position position;
+	struct ls_error err;
+
+	(void)state;
+	pgsrc_position_init(&position);
+	assert_int_equal(pgsrc_position_parse(&position, LS_STR(text), &err), LS_OK);
+	assert_string_equal(pgsrc_position_print(&position, 10, arena).ptr, text);
+	assert_string_equal(pgsrc_position_member(&position, "public.a"), "16384.16400");
+	assert_null(pgsrc_position_member(&position, "public.b"));
+
+	pgsrc_position_forget(&position, "public.a");
+	assert_null(pgsrc_position_member(&position, "public.a"));
+	assert_null(strstr(pgsrc_position_print(&position, 10, arena).ptr, "public.a"));
+	/* Another log begins: nothing that was said about the old one holds. */
+	pgsrc_position_restart(&position, 0);
+	assert_null(strstr(pgsrc_position_print(&position, 0, arena).ptr, "7575164232184430123"));
+	pgsrc_position_release(&position);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		pgsrc_position_init(&position);
+		assert_int_equal(pgsrc_position_parse(&position, ls_str_of(bad[i]), &err), LS_FATAL);
+		pgsrc_position_release(&position);
+	}
+	ls_arena_free(arena);
+}
+
 static void what_was_seen_of_each_partition_is_part_of_the_position(void **state)
 {
 	static const char text[] = "{\"lsn\":\"0/A\",\"snapshot\":{\"rounds\":[],\"tables\":{}},\"base\":{\"lockstep."
@@ -372,6 +406,7 @@ int main(void)
 		cmocka_unit_test(lsns_are_read_as_they_are_printed),
 		cmocka_unit_test(copy_lines_are_split_and_unescaped),
 		cmocka_unit_test(a_position_comes_back_as_it_was_written),
+		cmocka_unit_test(whose_log_it_is_and_which_tables_it_is_of_are_part_of_the_position),
 		cmocka_unit_test(what_was_seen_of_each_partition_is_part_of_the_position),
 		cmocka_unit_test(a_position_that_begins_anew_forgets_what_was_seen_and_keeps_its_rounds),
 		cmocka_unit_test(a_base_that_is_not_one_is_refused),

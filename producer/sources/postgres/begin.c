@@ -13,7 +13,9 @@ static const int64_t round_ahead_us = 10 * 1000000, round_gap_us = 1000000;
 
 static const char slot_sql[] =
 	"SELECT active, coalesce(active_pid, 0), coalesce(wal_status, ''), coalesce(confirmed_flush_lsn::text, ''),"
-	" coalesce(plugin, ''), coalesce(database, '') FROM pg_catalog.pg_replication_slots WHERE slot_name = $1";
+	" coalesce(plugin, ''), coalesce(database, ''), two_phase,"
+	" coalesce(to_jsonb(s) ->> 'failover', 'false') = 'true' FROM pg_catalog.pg_replication_slots s"
+	" WHERE slot_name = $1";
 
 enum ls_class pgsrc_slot_state(PGconn *conn, const char *name, struct pgsrc_slot *ret, struct ls_error *err)
 {
@@ -32,15 +34,22 @@ enum ls_class pgsrc_slot_state(PGconn *conn, const char *name, struct pgsrc_slot
 		(void)pgout_lsn_parse(ls_str_of(PQgetvalue(res, 0, 3)), &slot.confirmed);
 		(void)snprintf(slot.plugin, sizeof(slot.plugin), "%s", PQgetvalue(res, 0, 4));
 		(void)snprintf(slot.database, sizeof(slot.database), "%s", PQgetvalue(res, 0, 5));
+		slot.two_phase = PQgetvalue(res, 0, 6)[0] == 't';
+		slot.failover = PQgetvalue(res, 0, 7)[0] == 't';
 	}
 	*ret = slot;
 	return LS_OK;
 }
 
 /* A slot begins where no transaction is open, so it waits for those that are. */
-enum ls_class pgsrc_slot_create(PGconn *conn, const char *name, bool temporary, uint64_t *ret_lsn, char snapshot[64],
-				struct ls_error *err)
+enum ls_class pgsrc_slot_create(PGconn *conn, const char *name, enum pgsrc_slot_kind kind, uint64_t *ret_lsn,
+				char snapshot[64], struct ls_error *err)
 {
+	/* Before PostgreSQL 15 there are no options in parentheses. */
+	static const char *const options[] = { [PGSRC_SLOT_PLAIN] = "LOGICAL pgoutput EXPORT_SNAPSHOT",
+					       [PGSRC_SLOT_TEMPORARY] = "TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT",
+					       [PGSRC_SLOT_FAILOVER] =
+						       "LOGICAL pgoutput (SNAPSHOT 'export', FAILOVER true)" };
 	LS_PGRESULT res = NULL;
 	enum ls_class class;
 	char sql[256];
@@ -52,8 +61,7 @@ enum ls_class pgsrc_slot_create(PGconn *conn, const char *name, bool temporary, 
 			   NULL, err);
 	if (class)
 		return class;
-	(void)snprintf(sql, sizeof(sql), "CREATE_REPLICATION_SLOT \"%s\" %s LOGICAL pgoutput EXPORT_SNAPSHOT", name,
-		       temporary ? "TEMPORARY" : "");
+	(void)snprintf(sql, sizeof(sql), "CREATE_REPLICATION_SLOT \"%s\" %s", name, options[kind]);
 	class = ls_pg_exec(conn, sql, &res, err);
 	if (class && strcmp(err->code, "55P03") == 0)
 		return ls_fail(err, LS_RETRY, "55P03",
@@ -107,10 +115,17 @@ static enum ls_class check_slot(const struct pgsrc *src, const struct pgsrc_slot
 			       src->slot, pgout_lsn_print(src->position.lsn, ours), src->context.name);
 	if (strcmp(slot->plugin, "pgoutput") != 0 || strcmp(slot->database, PQdb(src->side)) != 0)
 		return pgsrc_slot_foreign(src, slot, err);
+	if (slot->two_phase)
+		return ls_fail(
+			err, LS_FATAL, "slot",
+			"slot \"%s\" was made with two_phase, which shows transactions before they are committed: "
+			"drop it and run `lockstep snapshot %s`, or choose another with the option `slot`",
+			src->slot, src->context.name);
 	if (slot->lost)
 		return ls_fail(err, LS_FATAL, "slot",
 			       "slot \"%s\" is lost: the server removed WAL that it still needed "
-			       "(max_slot_wal_keep_size). Run `lockstep snapshot %s`, which drops it and reads the "
+			       "(max_slot_wal_keep_size, idle_replication_slot_timeout). Run `lockstep snapshot %s`, "
+			       "which drops it and reads the "
 			       "tables again",
 			       src->slot, src->context.name);
 	if (slot->active)
@@ -180,7 +195,7 @@ static enum ls_class later_round(struct pgsrc *src, int64_t floor, struct ls_err
 	if (class)
 		return class;
 	(void)snprintf(name, sizeof(name), "%.40s_read_%d", src->slot, PQbackendPID(start.holder));
-	class = pgsrc_slot_create(start.holder, name, true, &start.lsn, snapshot, err);
+	class = pgsrc_slot_create(start.holder, name, PGSRC_SLOT_TEMPORARY, &start.lsn, snapshot, err);
 	if (class) {
 		ls_pg_close(start.holder);
 		return class;
@@ -196,7 +211,9 @@ static enum ls_class first_start(struct pgsrc *src, int64_t floor, struct ls_err
 {
 	struct pgsrc_snapshot_start start = { 0 };
 	char snapshot[64];
-	enum ls_class class = pgsrc_slot_create(src->repl, src->slot, false, &start.lsn, snapshot, err);
+	enum ls_class class = pgsrc_slot_create(src->repl, src->slot,
+						src->options.slot_failover ? PGSRC_SLOT_FAILOVER : PGSRC_SLOT_PLAIN,
+						&start.lsn, snapshot, err);
 
 	if (class)
 		return class;
@@ -205,22 +222,51 @@ static enum ls_class first_start(struct pgsrc *src, int64_t floor, struct ls_err
 	return tables_left(src) ? begin_round(src, &start, true, floor, err) : pgsrc_stream_start(src, err);
 }
 
+/* connect opens the walsender's session, and looks with it whether the position is of this server. */
+static enum ls_class connect(struct pgsrc *src, const struct pgsrc_slot *slot, struct ls_error *err)
+{
+	struct ls_error why;
+	char sql[160];
+	enum ls_class class;
+
+	if (src->options.slot_failover && src->server_version < 170000)
+		return ls_fail(err, LS_FATAL, "slot_failover",
+			       "slot_failover needs PostgreSQL 17, the server is %d: leave the option out",
+			       src->server_version / 10000);
+	class = ls_pg_connect(src->options.url, src->context.name, true, &src->repl, err);
+	if (!class)
+		class = pgsrc_history_check(src, src->repl, err);
+	if (class && strcmp(err->code, "history") == 0) {
+		why = *err;
+		return ls_fail(err, LS_FATAL, "history", "%s. Run `lockstep snapshot %s`, which reads the tables again",
+			       why.text, src->context.name);
+	}
+	if (class || !slot->exists || slot->failover || !src->options.slot_failover)
+		return class;
+	(void)snprintf(sql, sizeof(sql), "ALTER_REPLICATION_SLOT \"%s\" (FAILOVER true)", src->slot);
+	class = ls_pg_exec(src->repl, sql, NULL, err);
+	return class ? ls_fail_in(err, "could not let slot \"%s\" live on at a standby", src->slot) : LS_OK;
+}
+
 static enum ls_class begin(struct pgsrc *src, struct ls_str position, int64_t floor, struct ls_error *err)
 {
 	struct pgsrc_slot slot;
 	enum ls_class class = pgsrc_slot_state(src->side, src->slot, &slot, err);
-	bool resumed = false;
+	bool resumed = false, known;
 
 	if (!class && position.len)
 		class = pgsrc_position_parse(&src->position, position, err);
 	resumed = src->position.lsn > 0;
+	known = json_object_get(src->position.log, "tables") != NULL;
 	if (!class && (slot.exists || resumed))
 		class = check_slot(src, &slot, resumed, err);
 	if (!class)
-		class = ls_pg_connect(src->options.url, src->context.name, true, &src->repl, err);
+		class = pgsrc_members_check(src, err);
+	if (!class)
+		class = connect(src, &slot, err);
 	if (class)
 		return class;
-	src->announce = !resumed;
+	src->announce = !resumed || !known;
 	pgsrc_base_begin(src);
 	if (!slot.exists)
 		return first_start(src, floor, err);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { HEARTBEAT_PATIENCE_MS = 30000 };
 
@@ -14,7 +15,7 @@ enum { HEARTBEAT_PATIENCE_MS = 30000 };
 static enum ls_class take_answer(struct pgsrc *src, struct ls_error *err)
 {
 	enum ls_class class = LS_OK;
-	bool appeared = false;
+	bool appeared = false, changed = false;
 	PGresult *res;
 
 	while ((res = PQgetResult(src->side)) != NULL) {
@@ -26,6 +27,7 @@ static enum ls_class take_answer(struct pgsrc *src, struct ls_error *err)
 			if (pgout_lsn_parse(ls_str_of(PQgetvalue(res, 0, 0)), &lsn) && lsn > src->wal_end)
 				src->wal_end = lsn;
 			appeared = PQnfields(res) > 1 && PQgetvalue(res, 0, 1)[0] == 't';
+			changed = PQnfields(res) > 2 && strtoll(PQgetvalue(res, 0, 2), NULL, 10) != src->members_sum;
 		}
 		PQclear(res);
 	}
@@ -35,6 +37,12 @@ static enum ls_class take_answer(struct pgsrc *src, struct ls_error *err)
 			       "%s.sync_offsets has been created: starting again, to read in it what local edits had "
 			       "seen",
 			       src->context.ledger_schema);
+	if (!class && changed)
+		return ls_fail(
+			err, LS_RETRY, "publication",
+			"a captured table or publication \"%s\" is not what it was: starting again, to look what "
+			"became of it",
+			src->publication);
 	return class;
 }
 
@@ -66,19 +74,20 @@ static enum ls_class look_for_answer(struct pgsrc *src, struct ls_error *err)
 		       HEARTBEAT_PATIENCE_MS / 1000);
 }
 
-/* Two-way, the question whether the ledger has been made meanwhile goes along: a sink makes it at its first start. */
+/* Two questions go along. Two-way: has the ledger been made meanwhile? A sink makes it at its first start. Always: are
+ * publication and tables the ones that we read? */
 static int ask(const struct pgsrc *src, PGconn *side)
 {
-	const char *value[1] = { src->context.ledger_schema };
+	const char *value[4] = { src->publication, src->members, src->context.ledger_schema,
+				 src->base && !src->ledger && src->tables_durable ? "t" : "f" };
+	char sql[1600];
 
-	if (!src->base || src->ledger || !src->tables_durable)
-		return PQsendQuery(side, "SELECT pg_catalog.pg_logical_emit_message(false, 'lockstep', '')");
-	return PQsendQueryParams(
-		side,
-		"SELECT pg_catalog.pg_logical_emit_message(false, 'lockstep', ''), EXISTS (SELECT FROM "
-		"pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
-		"WHERE n.nspname = $1 AND c.relname = 'sync_offsets')",
-		1, NULL, value, NULL, NULL, 0);
+	(void)snprintf(sql, sizeof(sql),
+		       "SELECT pg_catalog.pg_logical_emit_message(false, 'lockstep', ''), $4::bool AND EXISTS (SELECT "
+		       "FROM pg_catalog.pg_class l JOIN pg_catalog.pg_namespace i ON i.oid = l.relnamespace "
+		       "WHERE i.nspname = $3 AND l.relname = 'sync_offsets'), %s",
+		       pgsrc_members_sql);
+	return PQsendQueryParams(side, sql, 4, NULL, value, NULL, NULL, 0);
 }
 
 /* A logical message is written to the log without any table: it gives the slot something to pass while only other

@@ -9,13 +9,14 @@ struct pgsrc_options {
 	char *url;
 	char *slot;        /* NULL: made from the source's name */
 	char *publication; /* NULL: as the slot */
+	bool slot_failover;
 	int64_t snapshot_connections, snapshot_chunk_rows;
 	int64_t heartbeat_interval_ms; /* 0: none */
 	int64_t wal_status_interval_ms;
 	int on_truncate; /* enum pgsrc_truncate */
 };
 
-enum { PGSRC_OPTION_COUNT = 8, PGSRC_MAX_WORKERS = 32, PGSRC_NAME = 64, PGSRC_LABEL = 160 };
+enum { PGSRC_OPTION_COUNT = 9, PGSRC_MAX_WORKERS = 32, PGSRC_NAME = 64, PGSRC_LABEL = 160 };
 extern const struct ls_option pgsrc_options[PGSRC_OPTION_COUNT];
 
 /* pgsrc_slot_name writes the slot's name: the option, or lockstep_<source> with what a slot's name cannot hold

@@ -10,8 +10,8 @@
 
 void pgsrc_position_init(struct pgsrc_position *position)
 {
-	*position = (struct pgsrc_position){ .tables = json_object(), .base = json_object() };
-	if (!position->tables || !position->base)
+	*position = (struct pgsrc_position){ .tables = json_object(), .base = json_object(), .log = json_object() };
+	if (!position->tables || !position->base || !position->log)
 		abort();
 }
 
@@ -25,7 +25,8 @@ void pgsrc_position_release(struct pgsrc_position *position)
 {
 	json_decref(position->tables);
 	json_decref(position->base);
-	position->tables = position->base = NULL;
+	json_decref(position->log);
+	position->tables = position->base = position->log = NULL;
 	changed(position);
 }
 
@@ -116,6 +117,21 @@ static bool read_base(struct pgsrc_position *position, json_t *base)
 	return !base || json_object_update(position->base, base) == 0;
 }
 
+static bool read_log(struct pgsrc_position *position, json_t *log)
+{
+	const json_t *system = json_object_get(log, "system"), *timeline = json_object_get(log, "timeline");
+	json_t *tables = json_object_get(log, "tables"), *token;
+	const char *label;
+
+	if (!log)
+		return true;
+	if (!json_is_object(log) || (system && !json_is_string(system)) || (timeline && !json_is_integer(timeline)) ||
+	    (tables && !json_is_object(tables)))
+		return false;
+	json_object_foreach(tables, label, token) if (!json_is_string(token)) return false;
+	return json_object_update(position->log, log) == 0;
+}
+
 enum ls_class pgsrc_position_parse(struct pgsrc_position *position, struct ls_str text, struct ls_error *err)
 {
 	json_error_t error;
@@ -132,6 +148,8 @@ enum ls_class pgsrc_position_parse(struct pgsrc_position *position, struct ls_st
 		class = unreadable(err, "\"snapshot\" is not as it should be");
 	else if (!read_base(position, json_object_get(root, "base")))
 		class = unreadable(err, "\"base\" is not as it should be");
+	else if (!read_log(position, json_object_get(root, "log")))
+		class = unreadable(err, "\"log\" is not as it should be");
 	json_decref(root);
 	changed(position);
 	return class;
@@ -163,13 +181,16 @@ static void make_tail(struct pgsrc_position *position)
 {
 	json_t *snapshot = json_pack("{s:O, s:o}", "tables", position->tables, "rounds", print_rounds(position));
 	char *tables = dump(snapshot), *base = json_object_size(position->base) ? dump(position->base) : NULL;
-	int len = asprintf(&position->tail, "%s%s%s}", tables, base ? ",\"base\":" : "", base ? base : "");
+	char *log = json_object_size(position->log) ? dump(position->log) : NULL;
+	int len = asprintf(&position->tail, "%s%s%s%s%s}", tables, base ? ",\"base\":" : "", base ? base : "",
+			   log ? ",\"log\":" : "", log ? log : "");
 
 	if (len < 0)
 		abort(); /* out of memory */
 	position->tail_len = (size_t)len;
 	free(tables);
 	free(base);
+	free(log);
 	json_decref(snapshot);
 }
 
@@ -228,10 +249,45 @@ void pgsrc_position_seen(const struct pgsrc_position *position, const char *topi
 	*ret_max_version = json_is_integer(version) ? json_integer_value(version) : LS_NONE;
 }
 
+void pgsrc_position_log(struct pgsrc_position *position, const char *name, json_t *value)
+{
+	if (!value || json_object_set_new(position->log, name, value))
+		abort(); /* out of memory */
+	changed(position);
+}
+
+void pgsrc_position_set_member(struct pgsrc_position *position, const char *label, const char *token)
+{
+	json_t *tables = json_object_get(position->log, "tables");
+
+	if (!tables) {
+		pgsrc_position_log(position, "tables", json_object());
+		tables = json_object_get(position->log, "tables");
+	}
+	if (!*token)
+		(void)json_object_del(tables, label);
+	else if (json_object_set_new(tables, label, json_string(token)))
+		abort(); /* out of memory */
+	changed(position);
+}
+
+const char *pgsrc_position_member(const struct pgsrc_position *position, const char *label)
+{
+	return json_string_value(json_object_get(json_object_get(position->log, "tables"), label));
+}
+
+void pgsrc_position_forget(struct pgsrc_position *position, const char *label)
+{
+	(void)json_object_del(position->tables, label);
+	(void)json_object_del(json_object_get(position->log, "tables"), label);
+	changed(position);
+}
+
 void pgsrc_position_restart(struct pgsrc_position *position, uint64_t lsn)
 {
 	position->lsn = lsn;
 	(void)json_object_clear(position->base);
+	(void)json_object_clear(position->log);
 	changed(position);
 }
 

@@ -13,6 +13,8 @@ enum loss {
 	SLOT_GONE,
 	SLOT_LOST,
 	SLOT_AHEAD,
+	PUBLICATION_OTHER,
+	LOG_OTHER, /* of another server, or a part that the server lost */
 };
 
 static enum ls_class assess(const struct pgsrc *src, const struct pgsrc_slot *slot, bool saved, enum loss *ret,
@@ -34,6 +36,30 @@ static enum ls_class assess(const struct pgsrc *src, const struct pgsrc_slot *sl
 		*ret = SLOT_GONE;
 	else if (slot->confirmed > src->position.lsn)
 		*ret = SLOT_AHEAD;
+	else if (pgsrc_members_other_publication(src))
+		*ret = PUBLICATION_OTHER;
+	return LS_OK;
+}
+
+/* assess_history: what the position says may be about another server's log; `why` then says how that is known. */
+static enum ls_class assess_history(struct pgsrc *src, enum loss *loss, struct ls_error *why, struct ls_error *err)
+{
+	PGconn *repl = NULL;
+	enum ls_class class;
+
+	if (*loss != NOTHING_LOST)
+		return LS_OK;
+	class = ls_pg_connect(src->options.url, src->context.name, true, &repl, err);
+	if (class)
+		return class;
+	class = pgsrc_history_check(src, repl, why);
+	ls_pg_close(repl);
+	if (class && strcmp(why->code, "history") != 0) {
+		*err = *why;
+		return class;
+	}
+	if (class)
+		*loss = LOG_OTHER;
 	return LS_OK;
 }
 
@@ -41,7 +67,7 @@ static enum ls_class assess(const struct pgsrc *src, const struct pgsrc_slot *sl
 #define GONE_ROWS "; rows deleted meanwhile are not noticed and stay at the destinations"
 
 static struct ls_str explain(const struct pgsrc *src, const struct pgsrc_slot *slot, enum loss loss,
-			     struct ls_arena *arena)
+			     const struct ls_error *history, struct ls_arena *arena)
 {
 	char ours[PGOUT_LSN], theirs[PGOUT_LSN];
 
@@ -60,6 +86,15 @@ static struct ls_str explain(const struct pgsrc *src, const struct pgsrc_slot *s
 				       "slot \"%s\" is ahead of what was published: the changes between %s and %s are "
 				       "lost to lockstep, the log goes on from the latter" GONE_ROWS,
 				       src->slot, ours, pgout_lsn_print(slot->confirmed, theirs));
+	case PUBLICATION_OTHER:
+		return ls_arena_printf(
+			arena,
+			"publication \"%s\" was dropped and made anew: what changed in between is not in "
+			"the log for lockstep. Slot \"%s\" is dropped, the next start makes a new one" GONE_ROWS,
+			src->publication, src->slot);
+	case LOG_OTHER:
+		return ls_arena_printf(arena, "%s. Slot \"%s\" is dropped, the next start makes a new one" GONE_ROWS,
+				       history->text, src->slot);
 	case NOTHING_LOST:
 	case NOTHING_SAVED:
 		break;
@@ -108,6 +143,7 @@ static enum ls_class choose(struct pgsrc *src, const char *table, struct ls_aren
 		if (only && each != only)
 			continue;
 		pgsrc_position_table(&src->position, each->label, json_false());
+		pgsrc_position_set_member(&src->position, each->label, "");
 		ret->table[ret->table_count++] =
 			(struct ls_resnapshot_table){ ls_arena_str(arena, ls_str_of(each->label)),
 						      (int64_t)each->rows };
@@ -129,6 +165,7 @@ static enum ls_class resnapshot(struct pgsrc *src, struct ls_str position, const
 {
 	enum loss loss = NOTHING_LOST;
 	struct pgsrc_slot slot;
+	struct ls_error history;
 	enum ls_class class = ls_pg_connect(src->options.url, src->context.name, false, &src->side, err);
 
 	if (!class)
@@ -136,16 +173,20 @@ static enum ls_class resnapshot(struct pgsrc *src, struct ls_str position, const
 	if (!class)
 		class = pgsrc_tables(src, err);
 	if (!class)
+		class = pgsrc_members(src, err);
+	if (!class)
 		class = pgsrc_slot_state(src->side, src->slot, &slot, err);
 	if (!class && position.len)
 		class = pgsrc_position_parse(&src->position, position, err);
 	if (!class)
 		class = assess(src, &slot, src->position.lsn > 0, &loss, err);
+	if (!class)
+		class = assess_history(src, &loss, &history, err);
 	if (class)
 		return class;
-	ret->why = explain(src, &slot, loss, arena);
+	ret->why = explain(src, &slot, loss, &history, arena);
 	class = choose(src, table, arena, ret, err);
-	if (!class && loss == SLOT_LOST && !dry_run)
+	if (!class && slot.exists && !dry_run && (loss == SLOT_LOST || loss == PUBLICATION_OTHER || loss == LOG_OTHER))
 		class = drop_slot(src, err);
 	if (class)
 		return class;

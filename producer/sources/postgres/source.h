@@ -12,8 +12,9 @@ struct pgsrc_table {
 	uint32_t oid;
 	struct ls_str schema, name;
 	char label[PGSRC_LABEL];
-	char kind;   /* relkind: r or p */
-	double rows; /* estimate */
+	char member[32]; /* see members.c */
+	char kind;       /* relkind: r or p */
+	double rows;     /* estimate */
 };
 
 /* What sync_offsets said last about a partition: how far the destination of our own name had applied. LS_NONE: nothing
@@ -44,6 +45,9 @@ struct pgsrc {
 	struct pgsrc_relations relations;
 	struct pgsrc_table *table;
 	size_t table_count;
+	uint32_t publication_oid;
+	const char *members; /* the tables' numbers, as an array for the server */
+	int64_t members_sum; /* of these, their names and their places in the publication */
 
 	PGconn *side;   /* questions to the catalog, heartbeats */
 	bool side_busy; /* a heartbeat is under way on it */
@@ -74,6 +78,7 @@ struct pgsrc {
 	bool overdue;        /* a batch ended inside a transaction: the next ends at the first commit */
 
 	int64_t status_at_ms, heartbeat_at_ms, advance_at_ms; /* when last done */
+	int64_t status_interval_ms, confirm_interval_ms;      /* how often at most, for this server's patience */
 
 	struct pgsrc_base *base; /* one per mapping; NULL: one-way, or the topics' partitions are not known */
 	bool base_moved;
@@ -91,7 +96,7 @@ enum { PGSRC_BATCH_BYTES = 4 << 20 };
 enum ls_class pgsrc_tables(struct pgsrc *src, struct ls_error *err);      /* fills table[], relations */
 enum ls_class pgsrc_publication(struct pgsrc *src, struct ls_error *err); /* created or altered */
 struct pgsrc_slot {
-	bool exists, active, lost;
+	bool exists, active, lost, two_phase, failover;
 	int pid;
 	uint64_t confirmed;
 	char plugin[64], database[64];
@@ -99,11 +104,23 @@ struct pgsrc_slot {
 enum ls_class pgsrc_slot_state(PGconn *conn, const char *name, struct pgsrc_slot *ret, struct ls_error *err);
 /* pgsrc_slot_foreign: the slot was made for something else. */
 enum ls_class pgsrc_slot_foreign(const struct pgsrc *src, const struct pgsrc_slot *slot, struct ls_error *err);
-enum ls_class pgsrc_slot_create(PGconn *conn, const char *name, bool temporary, uint64_t *ret_lsn, char snapshot[64],
-				struct ls_error *err);
+enum pgsrc_slot_kind { PGSRC_SLOT_PLAIN, PGSRC_SLOT_TEMPORARY, PGSRC_SLOT_FAILOVER };
+enum ls_class pgsrc_slot_create(PGconn *conn, const char *name, enum pgsrc_slot_kind kind, uint64_t *ret_lsn,
+				char snapshot[64], struct ls_error *err);
 enum ls_class pgsrc_server(struct pgsrc *src, struct ls_error *err); /* version, wal_level */
 /* pgsrc_begin decides between stream and snapshot from what was saved, and starts it. */
 enum ls_class pgsrc_begin(struct pgsrc *src, struct ls_str position, int64_t floor, struct ls_error *err);
+
+/* ---- members.c: is each table still the one whose changes were read? ---- */
+extern const char pgsrc_members_sql[]; /* gives the sum; $1: the publication, $2: src->members */
+enum ls_class pgsrc_members(struct pgsrc *src, struct ls_error *err); /* asks the catalog */
+bool pgsrc_members_other_publication(const struct pgsrc *src);
+/* pgsrc_members_check: the position, where it was read, is of these tables; LS_FATAL: of others. Notes them in it. */
+enum ls_class pgsrc_members_check(struct pgsrc *src, struct ls_error *err);
+
+/* ---- history.c ---- */
+/* pgsrc_history_check: the position is a place in this server's log; LS_FATAL with code "history": it is not. */
+enum ls_class pgsrc_history_check(struct pgsrc *src, PGconn *repl, struct ls_error *err);
 
 /* ---- stream.c ---- */
 enum ls_class pgsrc_stream_start(struct pgsrc *src, struct ls_error *err);
