@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* One poll: the batch being filled. */
 struct filling {
@@ -18,12 +19,37 @@ struct filling {
 	bool ended;          /* nothing more goes into this batch */
 };
 
+/* A server that hears nothing for its wal_sender_timeout ends the stream. It may be set for our role or database alone,
+ * so the session itself is asked; three words within that time, whatever was configured. */
+static enum ls_class ask_patience(struct pgsrc *src, struct ls_error *err)
+{
+	enum { CONFIRM_MS = 1000, LEAST_MS = 50 };
+	LS_PGRESULT res = NULL;
+	enum ls_class class = ls_pg_exec(
+		src->repl, "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'wal_sender_timeout'", &res, err);
+	int64_t patience = !class && PQntuples(res) ? strtoll(PQgetvalue(res, 0, 0), NULL, 10) / 3 : 0;
+
+	src->status_interval_ms = src->options.wal_status_interval_ms;
+	src->confirm_interval_ms = CONFIRM_MS;
+	if (patience <= 0) /* 0: it waits for ever */
+		return class;
+	patience = patience < LEAST_MS ? LEAST_MS : patience;
+	if (patience < src->status_interval_ms)
+		src->status_interval_ms = patience;
+	if (patience < src->confirm_interval_ms)
+		src->confirm_interval_ms = patience;
+	return class;
+}
+
 enum ls_class pgsrc_stream_start(struct pgsrc *src, struct ls_error *err)
 {
 	char lsn[PGOUT_LSN];
 	struct ls_buf sql, names;
 	LS_PGRESULT res = NULL;
+	enum ls_class class = ask_patience(src, err);
 
+	if (class)
+		return class;
 	LS_FAILPOINT_ERROR("postgres.stream", err);
 	ls_buf_init(&names, 256);
 	ls_pg_add_ident(&names, ls_str_of(src->publication));
@@ -36,8 +62,7 @@ enum ls_class pgsrc_stream_start(struct pgsrc *src, struct ls_error *err)
 	ls_buf_release(&sql);
 	ls_buf_release(&names);
 	if (PQresultStatus(res) != PGRES_COPY_BOTH) {
-		enum ls_class class = ls_pg_check(src->repl, res, err);
-
+		class = ls_pg_check(src->repl, res, err);
 		return class ? class
 			     : ls_fail(err, LS_FATAL, "08P01", "slot \"%s\": the server did not begin to stream",
 				       src->slot);
@@ -56,7 +81,7 @@ enum ls_class pgsrc_status(struct pgsrc *src, bool now, struct ls_error *err)
 
 	if (!src->streaming)
 		return LS_OK;
-	if (!now && !(src->confirm_due && since >= 1000) && since < src->options.wal_status_interval_ms)
+	if (!now && !(src->confirm_due && since >= src->confirm_interval_ms) && since < src->status_interval_ms)
 		return LS_OK;
 	LS_FAILPOINT_ERROR("postgres.status", err);
 	pgout_status(status, src->received, src->confirmed, ls_now_us(), false);
@@ -327,7 +352,8 @@ static void give_position(struct pgsrc *src, struct ls_batch *into)
 static int wait_ms(const struct pgsrc *src, int64_t deadline)
 {
 	int64_t now = ls_monotonic_ms(), left = deadline - now;
-	int64_t status = src->status_at_ms + (src->confirm_due ? 1000 : src->options.wal_status_interval_ms) - now;
+	int64_t status =
+		src->status_at_ms + (src->confirm_due ? src->confirm_interval_ms : src->status_interval_ms) - now;
 	int64_t heartbeat = src->heartbeat_at_ms + src->options.heartbeat_interval_ms - now;
 
 	if (status < left)
