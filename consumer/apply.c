@@ -180,6 +180,14 @@ static void mark_known(struct ls_item *items, const struct ls_outcome *outcome)
 		items[outcome->known[i]].fate = LS_FATE_KNOWN;
 }
 
+/* doubt_known: an event id may have been known for no more than an earlier event of the slice that now fails. */
+static void doubt_known(struct ls_item *items, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (items[i].fate == LS_FATE_KNOWN)
+			items[i].fate = LS_FATE_EVENT;
+}
+
 /* set_aside takes the rows that the destination refused out of the batch, with all that it has of their keys: what a
  * row of another partition may mend waits, the rest are dead letters. */
 static enum ls_class set_aside(struct ls_sink_lane *lane, struct ls_part *part, const struct batch *batch,
@@ -251,6 +259,8 @@ static enum ls_class attempt(struct ls_sink_lane *lane, struct ls_part *part, co
 			return class;
 	}
 	ret->suspect = outcome.failed_write < slice.write_count ? slice.write[outcome.failed_write].entry : SIZE_MAX;
+	if (class == LS_POISON || outcome.refused_count)
+		doubt_known(batch->items, batch->count);
 	if (!class && outcome.refused_count)
 		return set_aside(lane, part, batch, &outcome, err);
 	if (class)

@@ -75,6 +75,7 @@ static enum ls_class take(struct ls_sink_lane *lane, const struct ls_assigned *a
 		return ls_fail(err, LS_FATAL, "assign", "was assigned topic %s, which it did not subscribe to",
 			       assigned->topic);
 	*part = (struct ls_part){ .log = log, .mark = *mark, .goal = -1, .marker = -1, .committed = -1 };
+	part->marker_ms = ls_monotonic_ms();
 	part->mark.topic = ls_str_of(entity->topic[log]);
 	class = unit_of(lane, entity, assigned->partition, &part->unit, err);
 	if (class)

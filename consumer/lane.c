@@ -34,9 +34,11 @@ static void delivered(void *context, void *opaque, enum ls_class class, const ch
 	receipt->acked++;
 	if (!receipt->track)
 		return;
-	/* Where another writer's record lies between ours, `next` stays: the next restore reads from there. */
+	/* Where another writer's record lies between ours, `next` stays: it is read again from there. */
 	if (offset == receipt->next)
 		receipt->next++;
+	else
+		receipt->gap = true;
 }
 
 static enum ls_class delivery_error(struct ls_sink_lane *lane, struct ls_error *err)

@@ -29,6 +29,7 @@ struct ls_receipt {
 	uint64_t sent, acked;
 	bool track;   /* the versions topic: follow the offsets */
 	int64_t next; /* every record of the versions topic below this is folded in here */
+	bool gap;     /* records of another writer lie behind it */
 };
 
 /* One entity as this destination takes it. */
@@ -73,6 +74,7 @@ struct ls_part {
 	int64_t goal,
 		goal_sent; /* a marker for `goal` may be published once receipt.acked >= goal_sent; goal -1: none */
 	int64_t marker, marker_sent; /* a marker on its way; -1: none */
+	int64_t marker_ms;           /* when the last one was sent */
 	int64_t committed;           /* last advisory offset */
 	struct ls_waiting *waiting;  /* in the order of their offsets */
 	size_t waiting_count, waiting_room, waiting_bytes;

@@ -29,9 +29,12 @@ static enum ls_class key_of(struct ls_plan *plan, const struct ls_plan_input *in
 		key->changed = false;
 		key->write = SIZE_MAX;
 		key->applied = 0;
+		key->again = NULL;
 		class = input->lookup(input->context, entity_id, &key->state, err);
 		if (class)
 			return class;
+		if (key->state.exists && key->state.stamp.version > input->floor)
+			key->again = ls_arena_zalloc(input->arena, sizeof *key->again);
 		slot->value = key;
 	}
 	*ret = key;
@@ -104,17 +107,40 @@ static void put_writes(struct ls_plan *plan, const struct ls_plan_input *input, 
 	key->applied++;
 }
 
-/* must_end: the slice ends before this event when it would be written and cannot be merged with its key's write. */
-static bool must_end(const struct ls_plan *plan, const struct ls_plan_key *key, const struct ls_item *item)
+static bool is_write(enum ls_verdict verdict)
 {
-	struct ls_state trial;
-	struct ls_decision decision;
+	return verdict == LS_APPLY || verdict == LS_APPLY_AGAIN;
+}
+
+/* decide folds the event into the state. Where that is ahead, it is the events from the mark on, folded anew, that say
+ * what is written. */
+static struct ls_decision decide(struct ls_state *state, struct ls_state *again, int64_t floor,
+				 const struct ls_item *item, bool *ret_changed)
+{
+	struct ls_decision decision = ls_decide(state, &item->event, item->offset), anew;
+
+	*ret_changed = decision.verdict != LS_DUPLICATE;
+	if (!again || item->event.version <= floor)
+		return decision;
+	anew = ls_decide(again, &item->event, item->offset);
+	if (is_write(anew.verdict))
+		decision.verdict = anew.verdict;
+	return decision;
+}
+
+/* must_end: the slice ends before this event when it would be written and cannot be merged with its key's write. */
+static bool must_end(const struct ls_plan *plan, const struct ls_plan_input *input, const struct ls_plan_key *key,
+		     const struct ls_item *item)
+{
+	struct ls_state trial, again;
+	bool changed;
 
 	if (key->write == SIZE_MAX || mergeable(&plan->write[key->write], &item->event))
 		return false;
 	trial = key->state;
-	decision = ls_decide(&trial, &item->event, item->offset);
-	return decision.verdict == LS_APPLY || decision.verdict == LS_APPLY_AGAIN;
+	if (key->again)
+		again = *key->again;
+	return is_write(decide(&trial, key->again ? &again : NULL, input->floor, item, &changed).verdict);
 }
 
 /* decide_item folds one event into its key's state and takes down what is to be done with it. */
@@ -123,9 +149,11 @@ static void decide_item(struct ls_plan *plan, const struct ls_plan_input *input,
 {
 	struct ls_stamp held = key->state.stamp;
 	struct ls_str held_event_id = key->state.event_id;
-	struct ls_decision decision = ls_decide(&key->state, &item->event, item->offset);
+	bool changed;
+	struct ls_decision decision = decide(&key->state, key->again, input->floor, item, &changed);
 	struct ls_entry *entry = &plan->entry[index];
 
+	key->changed = key->changed || changed;
 	if (decision.conflict)
 		plan->conflict[plan->conflict_count++] = (struct ls_conflict){
 			.item = index,
@@ -138,13 +166,11 @@ static void decide_item(struct ls_plan *plan, const struct ls_plan_input *input,
 	case LS_APPLY:
 	case LS_APPLY_AGAIN:
 		entry->status = LS_ENTRY_APPLIED;
-		key->changed = true;
 		plan->applied++;
 		put_writes(plan, input, key, &item->event, index);
 		break;
 	case LS_STALE:
 		entry->status = LS_ENTRY_STALE;
-		key->changed = true;
 		plan->stale++;
 		break;
 	case LS_DUPLICATE:
@@ -160,6 +186,7 @@ static void pass_over(struct ls_plan *plan, const struct ls_item *item, struct l
 	entry->status = LS_ENTRY_DUPLICATE;
 	if (item->fate == LS_FATE_WAIT)
 		return;
+	entry->passed_over = true;
 	if (item->fate == LS_FATE_KNOWN) {
 		plan->duplicate++;
 		return;
@@ -191,13 +218,14 @@ enum ls_class ls_plan_make(struct ls_plan *plan, const struct ls_plan_input *inp
 		struct ls_plan_key *key;
 		enum ls_class class;
 
+		plan->entry[i].offset = item->offset;
 		if (item->fate != LS_FATE_EVENT) {
 			pass_over(plan, item, &plan->entry[i]);
 		} else {
 			class = key_of(plan, input, item->event.entity_id, &key, err);
 			if (class)
 				return class;
-			if (must_end(plan, key, item))
+			if (must_end(plan, input, key, item))
 				break;
 			decide_item(plan, input, key, item, i);
 			if (item->event.version > plan->max_version)

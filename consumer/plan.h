@@ -41,7 +41,8 @@ struct ls_conflict {
 struct ls_plan_key {
 	struct ls_str entity_id;
 	struct ls_state state;
-	bool changed;   /* the state differs from the stored one */
+	struct ls_state *again; /* the state is ahead of the destination: what this slice alone comes to; else NULL */
+	bool changed;           /* the state differs from the stored one */
 	size_t write;   /* index of its first write, SIZE_MAX: none */
 	size_t applied; /* events of this key in the slice that are to be written */
 };
@@ -65,6 +66,10 @@ struct ls_plan_input {
 	/* lookup fills *ret with the stored state of a key; views must outlive the plan. */
 	enum ls_class (*lookup)(void *context, struct ls_str entity_id, struct ls_state *ret, struct ls_error *err);
 	void *context;
+	/* No version above it has ever come to the destination. A state that is above it is ahead: the destination lost
+	 * commits, and gets the events up to that state once more, not the last of them alone: it may leave out columns
+	 * that an earlier one brings. INT64_MAX: nothing is ahead. */
+	int64_t floor;
 	struct ls_arena *arena;
 };
 

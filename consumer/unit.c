@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RESTORE_STEP = 2000, FOLD_STEP = 1000, STORE_STEP = 1000 };
+enum { RESTORE_STEP = 2000, FOLD_STEP = 1000, STORE_STEP = 1000, MARKER_AGAIN_MS = 600000 };
 
 /* Markers have a key that is no UTF-8 text, so no entity can have it: 0xff and the name of the events topic. */
 static const char marker_lead = '\xff';
@@ -158,6 +158,7 @@ static enum ls_class send_marker(struct ls_sink_lane *lane, struct ls_part *part
 		return class;
 	part->marker = part->goal;
 	part->marker_sent = (int64_t)unit->receipt.sent;
+	part->marker_ms = ls_monotonic_ms();
 	part->goal = -1;
 	LS_FAILPOINT_ERROR("sink.marker_sent", err);
 	return LS_OK;
@@ -175,11 +176,25 @@ static enum ls_class save_meta(struct ls_unit *unit, struct ls_error *err)
 	return ls_store_commit(unit->store, &unit->meta, err);
 }
 
+/* read_again: somebody else has written to the versions topic since it was restored, perhaps older state over ours; it
+ * is read on from there and healed, before compaction can make his records the last. */
+static void read_again(struct ls_unit *unit)
+{
+	unit->receipt.gap = false;
+	unit->phase = LS_UNIT_RESTORE;
+	unit->restored = 0;
+	unit->restore_started_ms = ls_monotonic_ms();
+}
+
 enum ls_class ls_part_marker(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err)
 {
 	struct ls_unit *unit = part->unit;
 	int64_t acked = (int64_t)unit->receipt.acked;
 
+	if (unit->receipt.gap && unit->phase == LS_UNIT_READY && unit->receipt.acked == unit->receipt.sent)
+		read_again(unit);
+	if (unit->phase != LS_UNIT_READY)
+		return LS_OK;
 	if (part->marker >= 0 && acked >= part->marker_sent) {
 		LS_FAILPOINT_ERROR("sink.marker_acked", err);
 		unit->meta.published[part->log] = part->marker;
@@ -190,6 +205,12 @@ enum ls_class ls_part_marker(struct ls_sink_lane *lane, struct ls_part *part, st
 		return LS_OK;
 	if (part->goal < 0 && ls_wait_floor(part) > unit->meta.published[part->log]) {
 		part->goal = ls_wait_floor(part);
+		part->goal_sent = (int64_t)unit->receipt.sent;
+	}
+	/* Said again when nothing was published for long: what another has written meanwhile shows at its offset. */
+	if (part->goal < 0 && unit->meta.published[part->log] > 0 &&
+	    ls_monotonic_ms() - part->marker_ms >= MARKER_AGAIN_MS) {
+		part->goal = unit->meta.published[part->log];
 		part->goal_sent = (int64_t)unit->receipt.sent;
 	}
 	if (part->goal >= 0 && acked >= part->goal_sent)
@@ -357,8 +378,19 @@ enum ls_class ls_unit_lookup(void *context, struct ls_str entity_id, struct ls_s
 	return ls_store_get(lookup->unit->store, entity_id, lookup->arena, ret, err);
 }
 
-enum ls_class ls_unit_plan(struct ls_sink_lane *lane, struct ls_unit *unit, struct ls_item *items, size_t count,
-			   struct ls_error *err)
+/* floor_of: the highest version that came to the destination, by either log. */
+static int64_t floor_of(const struct ls_sink_lane *lane, const struct ls_unit *unit)
+{
+	int64_t floor = LS_NONE;
+
+	for (size_t i = 0; i < lane->part_count; i++)
+		if (lane->part[i].unit == unit && lane->part[i].mark.max_version > floor)
+			floor = lane->part[i].mark.max_version;
+	return floor;
+}
+
+static enum ls_class plan_above(struct ls_sink_lane *lane, struct ls_unit *unit, int64_t floor, struct ls_item *items,
+				size_t count, struct ls_error *err)
 {
 	struct ls_lookup lookup = { unit, lane->plan_arena };
 	struct ls_plan_input input = {
@@ -367,6 +399,7 @@ enum ls_class ls_unit_plan(struct ls_sink_lane *lane, struct ls_unit *unit, stru
 		.mapping_count = unit->entity->mapping_count,
 		.lookup = ls_unit_lookup,
 		.context = &lookup,
+		.floor = floor,
 		.arena = lane->plan_arena,
 	};
 	enum ls_class class = ls_store_read_begin(unit->store, err);
@@ -379,7 +412,36 @@ enum ls_class ls_unit_plan(struct ls_sink_lane *lane, struct ls_unit *unit, stru
 	return class;
 }
 
+enum ls_class ls_unit_plan(struct ls_sink_lane *lane, struct ls_unit *unit, struct ls_item *items, size_t count,
+			   struct ls_error *err)
+{
+	return plan_above(lane, unit, floor_of(lane, unit), items, count, err);
+}
+
 /* ---- folding what was applied but not published ---- */
+
+/* leave_out takes out what had no effect when the mark passed it: what the ledger knew, what was refused. The log does
+ * not tell; the destination noted it. */
+static enum ls_class leave_out(struct ls_sink_lane *lane, const struct ls_part *part, struct ls_item *items,
+			       size_t count, struct ls_error *err)
+{
+	int64_t *offset = ls_arena_alloc(lane->arena, (count + 1) * sizeof *offset);
+	bool *passed = ls_arena_zalloc(lane->arena, count + 1);
+	enum ls_class class;
+
+	if (!lane->dst->ops->passed || !count)
+		return LS_OK;
+	for (size_t i = 0; i < count; i++)
+		offset[i] = items[i].offset;
+	class = lane->dst->ops->passed(lane->dst, &part->mark, offset, count, lane->arena, passed, err);
+	for (size_t i = 0; !class && i < count; i++) {
+		if (passed[i])
+			items[i].fate = LS_FATE_KNOWN;
+		else if (items[i].fate == LS_FATE_DEAD && strcmp(items[i].code, "max_skew") == 0)
+			items[i].fate = LS_FATE_EVENT; /* this machine's clock went back since it was taken */
+	}
+	return class;
+}
 
 /* fold_batch decides messages below the mark again, without applying them, and publishes their states again. */
 static enum ls_class fold_batch(struct ls_sink_lane *lane, struct ls_part *part, size_t count, struct ls_error *err)
@@ -396,8 +458,10 @@ static enum ls_class fold_batch(struct ls_sink_lane *lane, struct ls_part *part,
 		class = ls_sink_decode(lane, part->unit->entity, &lane->message[i], &lane->item[items], err);
 		items++;
 	}
+	if (!class)
+		class = leave_out(lane, part, lane->item, items, err);
 	for (size_t done = 0; !class && done < items; done += lane->plan.count) {
-		class = ls_unit_plan(lane, part->unit, lane->item + done, items - done, err);
+		class = plan_above(lane, part->unit, INT64_MAX, lane->item + done, items - done, err);
 		if (!class)
 			class = ls_unit_save(lane, part->unit, &lane->plan, err);
 	}

@@ -53,6 +53,8 @@ struct ls_entry {
 	struct ls_str event_id;
 	enum ls_entry_status status;
 	struct ls_str error; /* LS_ENTRY_DEAD: the reason */
+	int64_t offset;
+	bool passed_over; /* has no effect, for a reason that the log does not tell: to be noted, see `passed` below */
 };
 
 /* An event below the mark that waits for rows of other partitions, because a constraint refuses it until they came. It
@@ -136,6 +138,11 @@ struct ls_destination_ops {
 	 * will not be taken. The mark is checked as by apply and not moved. MAY be NULL. */
 	enum ls_class (*yield)(struct ls_destination *dst, const struct ls_slice *slice, bool back,
 			       struct ls_arena *arena, struct ls_error *err);
+
+	/* passed says of each offset of a partition whether its event was passed over: apply noted it, in either form of
+	 * the ledger, with the mark. MAY be NULL where no state is ever folded behind the mark. */
+	enum ls_class (*passed)(struct ls_destination *dst, const struct ls_mark *mark, const int64_t *offset,
+				size_t count, struct ls_arena *arena, bool *ret, struct ls_error *err);
 
 	/* close accepts NULL and a half-open destination; returns NULL. */
 	struct ls_destination *(*close)(struct ls_destination *dst);

@@ -58,7 +58,7 @@ static void make(struct world *world, struct ls_item *items, size_t count)
 {
 	static const struct ls_mapping *const mappings[] = { &mapping };
 	static const struct ls_schema *const key_schemas[] = { &key_schema };
-	struct ls_plan_input input = { mappings, key_schemas, 1, lookup, world, world->arena };
+	struct ls_plan_input input = { mappings, key_schemas, 1, lookup, world, INT64_MAX, world->arena };
 	struct ls_error err;
 
 	assert_int_equal(ls_plan_make(&world->plan, &input, items, count, &err), LS_OK);

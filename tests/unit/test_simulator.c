@@ -1,0 +1,106 @@
+/* The sink lane itself, in thousands of histories in which everything goes wrong: see support/sim.h. LS_SEED=N runs the
+ * history of seed N first; LS_HISTORIES=N runs as many. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "sim.h"
+
+enum { HISTORIES = 4000, MUTANT_HISTORIES = 20000 };
+
+static size_t histories(size_t fallback)
+{
+	const char *env = getenv("LS_HISTORIES");
+
+	return env ? strtoul(env, NULL, 10) : fallback;
+}
+
+/* Of this process: other work on the machine does not count. */
+static double seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void every_history_ends_in_the_winners_of_the_log(void **state)
+{
+	struct sim *sim = sim_new();
+	uint64_t seed = test_seed();
+	size_t count = histories(HISTORIES), wrong = 0;
+	double begun = seconds();
+
+	(void)state;
+	for (size_t i = 0; i < count && wrong < 5; i++) {
+		if (sim_run(sim, seed + i, SIM_SOUND, 0))
+			continue;
+		printf("history %llu (%s ledger, %s): %s\n", (unsigned long long)(seed + i),
+		       sim->full ? "full" : "offsets", sim->two_way ? "two-way" : "one source", sim->wrong);
+		wrong++;
+	}
+	begun = seconds() - begun;
+	printf("%zu histories of %.0f steps in %.1f s: %.0f histories a second\n", count,
+	       (double)sim->tools->steps / (double)count, begun, (double)count / begun);
+	sim_free(sim);
+	assert_int_equal(wrong, 0);
+}
+
+/* Without chance: the same history, with the lane dying at its first step, its second, and so on. */
+static void a_death_at_any_single_step_changes_nothing(void **state)
+{
+	enum { BASES = 3, LONG = 2000 };
+	struct sim *sim = sim_new();
+	uint64_t seed = test_seed();
+	size_t tried = 0;
+
+	(void)state;
+	for (size_t base = 0; base < BASES; base++)
+		for (size_t step = 1; step < LONG; step++, tried++) {
+			if (!sim_run(sim, seed + base, SIM_SOUND, step))
+				fail_msg("history %llu with a death at step %zu: %s", (unsigned long long)(seed + base),
+					 step, sim->wrong);
+			if (sim->died_never)
+				break;
+		}
+	printf("%zu deaths\n", tried);
+	sim_free(sim);
+}
+
+static void each_rule_left_out_is_seen(void **state)
+{
+	static const char *const name[SIM_MUTANTS] = {
+		"",        "mark unchecked", "zombie unfenced", "state first",   "marker early", "last by offset",
+		"no fold", "notes unread",   "letter late",     "late unhealed", "winner alone"
+	};
+	struct sim *sim = sim_new();
+	uint64_t seed = test_seed();
+	size_t missed = 0;
+
+	(void)state;
+	for (enum sim_mutant mutant = SIM_SOUND + 1; mutant < SIM_MUTANTS; mutant++) {
+		size_t tried = 0;
+
+		while (tried < MUTANT_HISTORIES && sim_run(sim, seed + tried, mutant, 0))
+			tried++;
+		printf("%s: %s after %zu histories\n", name[mutant],
+		       tried == MUTANT_HISTORIES ? "not found" : sim->wrong, tried);
+		missed += tried == MUTANT_HISTORIES;
+	}
+	sim_free(sim);
+	assert_int_equal(missed, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_history_ends_in_the_winners_of_the_log),
+		cmocka_unit_test(a_death_at_any_single_step_changes_nothing),
+		cmocka_unit_test(each_rule_left_out_is_seen),
+	};
+
+	cmocka_set_test_filter(getenv("LS_TEST_FILTER"));
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
