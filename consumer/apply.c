@@ -2,6 +2,7 @@
  * the one event that can never succeed; what may succeed later is tried again while the group is kept alive. */
 #include "core/arena.h"
 #include "core/failpoint.h"
+#include "core/mutant.h"
 #include "lane.h"
 #include "main/app.h"
 
@@ -246,6 +247,8 @@ static enum ls_class attempt(struct ls_sink_lane *lane, struct ls_part *part, co
 			return class;
 		slice = slice_of(lane, part, batch);
 		outcome = (struct ls_outcome){ .failed_write = SIZE_MAX };
+		if (LS_MUTANT("state.first") && ls_unit_save(lane, part->unit, &lane->plan, err))
+			return err->class;
 		class = lane->dst->ops->apply(lane->dst, &slice, lane->plan_arena, &outcome, err);
 		if (!class)
 			mark_known(batch->items, &outcome);

@@ -47,7 +47,7 @@ static void make_winner(struct ls_state *state, const struct ls_event *event, in
 	state->event_id = event->event_id;
 	state->offset = offset;
 	if (state->deleted && LS_MUTANT("delete.forgets"))
-		state->exists = false, state->seen_count = 0;
+		state->stamp.version = 0, state->seen_count = 0;
 }
 
 /* Whether the writer of `event` did not know the state's winner when it wrote. An edit by the winner's own source

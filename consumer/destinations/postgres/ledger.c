@@ -4,6 +4,7 @@
 
 #include "core/failpoint.h"
 #include "core/map.h"
+#include "core/mutant.h"
 #include "core/time.h"
 
 #include <stdlib.h>
@@ -250,9 +251,11 @@ void ls_pgd_add_mark(struct ls_pgd *dst, const struct ls_slice *slice, struct ls
 	ls_pg_add_literal(body, ls_str_of(dst->context->name));
 	ls_buf_add_text(body, " AND topic = ");
 	ls_pg_add_literal(body, slice->mark.topic);
-	ls_buf_printf(body, " AND partition = %d AND owner_epoch = %lld AND next_offset = %lld; ",
-		      (int)slice->mark.partition, (long long)slice->mark.owner_epoch,
-		      (long long)slice->mark.next_offset);
+	ls_buf_printf(body, " AND partition = %d", (int)slice->mark.partition);
+	if (!LS_MUTANT("mark.unchecked"))
+		ls_buf_printf(body, " AND owner_epoch = %lld AND next_offset = %lld",
+			      (long long)slice->mark.owner_epoch, (long long)slice->mark.next_offset);
+	ls_buf_add_text(body, "; ");
 	ls_buf_add_text(body, "IF NOT FOUND THEN RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = 'mark moved'; "
 			      "END IF; END");
 	ls_buf_add_text(&dst->sql, "DO ");
