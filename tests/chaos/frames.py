@@ -7,7 +7,7 @@ import contextlib, socket, struct, threading
 
 WHOLE = 1 << 16  # a message up to this size is looked at; a larger one passes through in pieces
 SSL_REQUEST, GSSENC_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
-PRODUCE = 0
+PRODUCE, METADATA, FIND_COORDINATOR = 0, 3, 10
 
 
 class Gone(Exception):
@@ -15,7 +15,8 @@ class Gone(Exception):
 
 
 class Swallow:
-    """Waits for one message: `what` says of which kind, `matching` is part of the request that it belongs to."""
+    """Waits for one message: `what` says of which kind, `matching` is part of the request that it belongs to. happens: True,
+    False, or None, where the server is to believe for ever that more will come."""
 
     def __init__(self, what, matching=b'', happens=True):
         self.what, self.matching, self.happens = what, matching, happens
@@ -38,8 +39,9 @@ class Link:
         with contextlib.suppress(OSError):
             self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
         for s in (self.client, self.server):
-            with contextlib.suppress(OSError):
-                s.shutdown(socket.SHUT_RDWR)
+            if s not in self.proxy.kept:
+                with contextlib.suppress(OSError):
+                    s.shutdown(socket.SHUT_RDWR)
         self.proxy.forget(self)
 
     def run(self, pump):
@@ -94,6 +96,9 @@ class PostgresLink(Link):
             kind = head[:1]
             if kind in b'QP':
                 self.query = body
+            if kind == b'c' and self.proxy.caught('commit', self.query, None):
+                self.proxy.kept.append(self.server)  # open, and mute: as when the client's machine is gone
+                raise Gone
             if kind == b'c' and self.proxy.caught('commit', self.query, False):
                 raise Gone  # the script never ends: the server rolls back
             self.server.sendall(head + body)
@@ -111,7 +116,7 @@ class PostgresLink(Link):
 class KafkaLink(Link):
     def __init__(self, *args):
         super().__init__(*args)
-        self.produce = {}  # correlation id: beginning of the request
+        self.produce, self.places = {}, set()  # correlation ids: of records, with the beginning of the request; of where brokers are
 
     def requests(self):
         threading.Thread(target=self.run, args=(self.replies,), daemon=True).start()
@@ -124,6 +129,8 @@ class KafkaLink(Link):
                 if self.proxy.caught('produce', body, False):
                     raise Gone
                 self.produce[correlation] = body
+            if key in (METADATA, FIND_COORDINATOR):
+                self.places.add(correlation)
             self.server.sendall(head + body)
             self.rest(self.up, self.server, size - len(body))
 
@@ -132,9 +139,13 @@ class KafkaLink(Link):
             head = self.take(self.down, 4)
             size = struct.unpack('!i', head)[0]
             body = self.take(self.down, min(size, WHOLE))
-            request = self.produce.pop(struct.unpack('!i', body[:4])[0], None)
+            correlation = struct.unpack('!i', body[:4])[0]
+            request = self.produce.pop(correlation, None)
             if request is not None and self.proxy.caught('produce', request, True):
                 raise Gone
+            if correlation in self.places:
+                self.places.discard(correlation)
+                body = self.proxy.moved(body)
             self.client.sendall(head + body)
             self.rest(self.down, self.client, size - len(body))
 
@@ -144,7 +155,7 @@ class FrameProxy:
 
     def __init__(self, kind, upstream, port=0):
         self.make = {'postgres': PostgresLink, 'kafka': KafkaLink}[kind]
-        self.upstream, self.links, self.waiting = upstream, set(), []
+        self.upstream, self.links, self.waiting, self.kept = upstream, set(), [], []
         self.lock, self.closed = threading.Lock(), False
         self.listener = socket.create_server(('127.0.0.1', port))
         self.port = self.listener.getsockname()[1]
@@ -178,12 +189,24 @@ class FrameProxy:
         with self.lock:
             self.links.discard(link)
 
+    def moved(self, answer):
+        """The same answer of a broker, but it is here and not there: a port has four bytes after the name of its host."""
+        host, port = self.upstream.rsplit(':', 1)
+        for length in (struct.pack('!h', len(host)), bytes([len(host) + 1])):
+            place = length + host.encode()
+            answer = answer.replace(place + struct.pack('!i', int(port)), place + struct.pack('!i', self.port))
+        return answer
+
     # ---- what is lost ----
 
     def swallow_commit(self, matching=b'', happens=True):
         """The next COMMIT of a script with `matching` in it loses its reply, and its connection. happens=False: the server
         never sees the end of the script, so that nothing is committed and the client cannot tell the difference."""
         return self.expect(Swallow('commit', matching, happens))
+
+    def hang_commit(self, matching=b''):
+        """The next such script stays open at the server, which hears nothing of its client any more."""
+        return self.expect(Swallow('commit', matching, None))
 
     def swallow_produce(self, matching=b'', happens=True):
         """The same for a produce request; `matching`: a part of it, the topic's name for example."""
@@ -217,3 +240,5 @@ class FrameProxy:
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
         self.cut()
+        for server in self.kept:
+            server.close()
