@@ -11,7 +11,6 @@ struct ls_destination_context ls_sink_context(const struct ls_config *config,
 {
 	return (struct ls_destination_context){
 		.name = destination->name,
-		.prefix = config->prefix,
 		.mapping = destination->mapping,
 		.mapping_count = destination->mapping_count,
 		.ledger_schema = config->ledger_schema,

@@ -9,7 +9,6 @@
 
 struct ls_destination_context {
 	const char *name;
-	const char *prefix; /* of all topics */
 	const struct ls_mapping *mapping;
 	size_t mapping_count;
 	const char *ledger_schema; /* "identity" */

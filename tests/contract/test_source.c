@@ -270,9 +270,9 @@ static void what_a_sink_of_ours_wrote_is_dropped_where_it_is_a_destination_too(v
 		  "int, next_offset bigint, max_version bigint, PRIMARY KEY (destination, topic, partition))");
 	world->context.is_destination = true;
 	world_open(world);
-	world_sql(world, "SELECT pg_replication_origin_create('lockstep:lockstep:crm:' || oid) FROM pg_database "
+	world_sql(world, "SELECT pg_replication_origin_create('lockstep:crm:' || oid) FROM pg_database "
 			 "WHERE datname = current_database()");
-	world_sql(world, "SELECT pg_replication_origin_session_setup('lockstep:lockstep:crm:' || oid) FROM pg_database "
+	world_sql(world, "SELECT pg_replication_origin_session_setup('lockstep:crm:' || oid) FROM pg_database "
 			 "WHERE datname = current_database()");
 	world_sql(world,
 		  "BEGIN; INSERT INTO identity.sync_offsets VALUES ('crm', 'lockstep.contact', 0, 5, 6); INSERT INTO "
@@ -286,7 +286,7 @@ static void what_a_sink_of_ours_wrote_is_dropped_where_it_is_a_destination_too(v
 	world_line(world, 0, "INSERT contact 2 id=2 name=ours");
 	world_close(world);
 	(void)usleep(100000);
-	world_sql(world, "SELECT pg_replication_origin_drop('lockstep:lockstep:crm:' || oid) FROM pg_database WHERE "
+	world_sql(world, "SELECT pg_replication_origin_drop('lockstep:crm:' || oid) FROM pg_database WHERE "
 			 "datname = current_database()");
 }
 

@@ -125,7 +125,6 @@ static inline int bench_open(void **state)
 	b->mapping =
 		(struct ls_mapping){ .entity = "contact", .place = "public.contacts", .key = b->key, .key_count = 1 };
 	b->context = (struct ls_destination_context){ .name = "it's \"one\"",
-						      .prefix = "t",
 						      .mapping = &b->mapping,
 						      .mapping_count = 1,
 						      .ledger_schema = "identity",
@@ -147,7 +146,7 @@ static inline int bench_close(void **state)
 	b->dst = ops->close(b->dst);
 	ls_pg_close(b->conn);
 	must(b->admin, "SELECT pg_replication_origin_drop(roname) FROM pg_replication_origin o WHERE roname LIKE "
-		       "'lockstep:t:it''s%' AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE "
+		       "'lockstep:it''s%' AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE "
 		       "'lockstep it''s%')");
 	(void)snprintf(sql, sizeof(sql), "DROP DATABASE %s WITH (FORCE)", b->database);
 	must(b->admin, sql);

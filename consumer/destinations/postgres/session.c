@@ -54,7 +54,7 @@ static void take_origin(struct ls_pgd *dst)
 
 	dst->origin = false;
 	for (int i = 1; i <= ORIGINS_MAX && !dst->origin; i++) {
-		const char *value[1] = { ls_pg_origin_name(dst->context->prefix, dst->context->name, i, name) };
+		const char *value[1] = { ls_pg_origin_name(dst->context->name, i, name) };
 		enum ls_class class;
 
 		class = ls_pg_params(dst->conn,

@@ -221,8 +221,7 @@ static enum ls_class take_other(struct pgsrc *src, struct filling *fill, struct 
 		return LS_OK;
 	case PGOUT_ORIGIN:
 		/* What a sink of ours wrote here came from elsewhere and is known there. */
-		src->foreign = src->context.is_destination &&
-			       ls_pg_origin_is(src->message->name, src->context.prefix, src->context.name);
+		src->foreign = src->context.is_destination && ls_pg_origin_is(src->message->name, src->context.name);
 		return LS_OK;
 	case PGOUT_RELATION:
 		return learn(src, err);
