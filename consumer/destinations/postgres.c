@@ -22,7 +22,11 @@ static enum ls_class pg_claim(struct ls_destination *dst, struct ls_mark *mark, 
 	struct ls_pgd *pg = (struct ls_pgd *)dst;
 	enum ls_class class = ls_pgd_ready(pg, err);
 
-	return class ? class : ls_pgd_claim(pg, mark, count, err);
+	if (!class)
+		class = ls_pgd_claim(pg, mark, count, err);
+	for (size_t i = 0; !class && i < count; i++)
+		ls_pgd_guard_note(pg, &mark[i]);
+	return class;
 }
 
 static enum ls_class pg_apply(struct ls_destination *dst, const struct ls_slice *slice, struct ls_arena *arena,

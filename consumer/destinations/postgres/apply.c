@@ -169,6 +169,7 @@ static bool feed_shape(struct ls_pgd *dst, const struct plan *plan, const struct
 	for (size_t i = shape->head; i != END; i = plan->next[i]) {
 		if (plan->slice->careful)
 			ls_buf_printf(&dst->row, "%zu\t", i);
+		ls_pgd_guard_cells(dst, plan->slice, &plan->slice->write[i], &dst->row);
 		ls_pgd_copy_row(&dst->row, shape, plan->slice->write[i].row.value);
 		if (dst->row.full) {
 			*ret_full = i;
@@ -414,6 +415,7 @@ enum ls_class ls_pgd_apply(struct ls_pgd *dst, const struct ls_slice *slice, str
 		*err = first;
 		return say(dst, slice, err);
 	}
+	ls_pgd_guard_note(dst, &slice->mark);
 	if (!ret->known_count)
 		ls_pgd_prune(dst, slice->entry_count < 1000);
 	return LS_OK;

@@ -38,7 +38,8 @@ struct ls_pgd_target {
 	struct ls_pgd_column *column;
 	size_t count;
 	bool exists, key_unique;
-	uint64_t signature; /* of all that the statements depend on */
+	bool insert_triggers; /* some fire before each INSERT, even where a row is there already */
+	uint64_t signature;   /* of all that the statements depend on */
 	struct ls_pgd_target *next;
 };
 
@@ -74,6 +75,8 @@ struct ls_pgd {
 	uint64_t session, slice, stages;
 	bool takes_origin; /* this session writes rows: they are to carry our replication origin */
 	bool origin;       /* and do */
+	bool commit_times; /* a guard may ask who wrote a row last, and when */
+	struct ls_pgd_seen *seen;
 	struct ls_pgd_target *target;
 	struct ls_pgd_shape *shape, *last;
 	struct ls_buf sql, body, row;
@@ -128,6 +131,23 @@ enum ls_class ls_pgd_shape_get(struct ls_pgd *dst, const struct ls_write *write,
 			       struct ls_error *err);
 struct ls_pgd_shape *ls_pgd_shape_free(struct ls_pgd_shape *shape);
 void ls_pgd_shapes_trim(struct ls_pgd *dst);
+
+/* ---- guard.c ---- */
+/* What keeps a newer local edit, as a condition behind another: of one row against its own event, where `s` is the
+ * stage and `d` the target, and of a row that came in between against all events of the stage. */
+struct ls_pgd_guard {
+	struct ls_buf *each, *all;
+};
+bool ls_pgd_guards(const struct ls_mapping *mapping);
+bool ls_pgd_guards_by_commit(const struct ls_destination_context *context);
+enum ls_class ls_pgd_guard_ready(struct ls_pgd *dst, struct ls_error *err); /* in a new session */
+void ls_pgd_guard_note(struct ls_pgd *dst, const struct ls_mark *mark);     /* after a commit or a claim */
+void ls_pgd_guard_columns(const struct ls_mapping *mapping, bool types, struct ls_buf *out);
+void ls_pgd_guard_cells(const struct ls_pgd *dst, const struct ls_slice *slice, const struct ls_write *write,
+			struct ls_buf *out);
+enum ls_class ls_pgd_guard_make(const struct ls_pgd *dst, const struct ls_pgd_target *target, const char *stage,
+				struct ls_pgd_guard *ret, struct ls_error *err);
+void ls_pgd_guard_free(struct ls_pgd *dst);
 
 /* ---- copytext.c ---- */
 void ls_pgd_copy_text(struct ls_buf *out, struct ls_str text); /* escaped for COPY's text format */

@@ -36,6 +36,7 @@ struct ls_pgd *ls_pgd_free(struct ls_pgd *dst)
 	if (!dst)
 		return NULL;
 	ls_pgd_forget(dst);
+	ls_pgd_guard_free(dst);
 	dst->conn = ls_pg_close(dst->conn);
 	ls_buf_release(&dst->sql);
 	ls_buf_release(&dst->body);
@@ -107,6 +108,11 @@ enum ls_class ls_pgd_ready(struct ls_pgd *dst, struct ls_error *err)
 	dst->session++;
 	if (dst->takes_origin && !LS_MUTANT("origin.none"))
 		take_origin(dst);
+	class = dst->takes_origin ? ls_pgd_guard_ready(dst, err) : LS_OK;
+	if (class) {
+		dst->conn = ls_pg_close(dst->conn);
+		return class;
+	}
 	if (PQstatus(dst->conn) != CONNECTION_OK)
 		return ls_fail(err, LS_RETRY, "08006", "destination \"%s\": connection lost while it was set up",
 			       dst->context->name);

@@ -12,6 +12,7 @@ struct build {
 	const struct ls_pgd_column **column;
 	bool absent; /* some columns are to be left alone */
 	bool single; /* statements for one row at a time: see careful.c */
+	struct ls_pgd_guard guard;
 };
 
 struct ls_pgd_shape *ls_pgd_shape_free(struct ls_pgd_shape *shape)
@@ -168,6 +169,7 @@ static void add_insert(const struct build *b, bool only_missing, struct ls_buf *
 	add_set(b, "EXCLUDED.", out);
 	ls_buf_add_text(out, " WHERE ");
 	add_changed(b, "EXCLUDED.", out);
+	ls_buf_add_str(out, ls_buf_str(b->guard.all));
 	ls_buf_add_text(out, ";\n");
 }
 
@@ -183,6 +185,7 @@ static void add_update(const struct build *b, struct ls_buf *out)
 	add_key_match(b, "d.", "s.", out);
 	ls_buf_add_text(out, " AND ");
 	add_changed(b, "s.", out);
+	ls_buf_add_str(out, ls_buf_str(b->guard.each));
 	ls_buf_add_text(out, ";\n");
 }
 
@@ -194,6 +197,7 @@ static void add_delete(const struct build *b, struct ls_buf *out)
 	add_stage(b, out);
 	ls_buf_add_text(out, " WHERE ");
 	add_key_match(b, "d.", "s.", out);
+	ls_buf_add_str(out, ls_buf_str(b->guard.each));
 	ls_buf_add_text(out, ";\n");
 }
 
@@ -215,9 +219,16 @@ static bool lacks_required(const struct build *b)
 	return false;
 }
 
+/* one_by_one: rows that are there are updated and only the others inserted. ON CONFLICT would do both at once, but fires
+ * the triggers of an INSERT for rows that are there, and cannot compare each with its own event. */
+static bool one_by_one(const struct build *b)
+{
+	return b->absent || lacks_required(b) || b->target->insert_triggers || ls_pgd_guards(b->shape->mapping);
+}
+
 static void add_statements(const struct build *b, struct ls_buf *out)
 {
-	bool partial = b->absent || lacks_required(b);
+	bool partial = one_by_one(b);
 
 	if (b->shape->op == LS_WRITE_DELETE) {
 		add_delete(b, out);
@@ -231,6 +242,7 @@ static void add_statements(const struct build *b, struct ls_buf *out)
 static void add_create(const struct build *b, struct ls_buf *out)
 {
 	ls_buf_printf(out, "CREATE TEMPORARY TABLE %s (", b->shape->stage);
+	ls_pgd_guard_columns(b->shape->mapping, true, out);
 	for (size_t i = 0; i < b->shape->source_count; i++) {
 		const struct ls_pgd_column *column = b->column[i];
 
@@ -253,6 +265,7 @@ static void add_create(const struct build *b, struct ls_buf *out)
 static void add_copy(const struct build *b, struct ls_buf *out)
 {
 	ls_buf_printf(out, b->single ? "COPY pg_temp.%s_c (lockstep_write, " : "COPY pg_temp.%s (", b->shape->stage);
+	ls_pgd_guard_columns(b->shape->mapping, false, out);
 	add_columns(b, 0, "", false, out);
 	ls_buf_add_text(out, ") FROM STDIN;\n");
 }
@@ -370,10 +383,10 @@ static struct ls_pgd_shape *shape_new(struct ls_pgd *dst, const struct ls_write 
 	return shape;
 }
 
-static enum ls_class build(struct ls_pgd *dst, const struct ls_write *write, struct ls_pgd_shape *shape,
-			   struct ls_error *err)
+static enum ls_class build_guarded(struct ls_pgd *dst, const struct ls_write *write, struct ls_pgd_shape *shape,
+				   struct ls_pgd_guard guard, struct ls_error *err)
 {
-	struct build b = { .shape = shape };
+	struct build b = { .shape = shape, .guard = guard };
 	struct ls_pgd_target *target = NULL;
 	enum ls_class class = ls_pgd_target_get(dst, write->mapping,
 						write->op == LS_WRITE_UPSERT ? write->row.schema : NULL, &target, err);
@@ -387,6 +400,9 @@ static enum ls_class build(struct ls_pgd *dst, const struct ls_write *write, str
 		return class;
 	if (write->op == LS_WRITE_UPSERT)
 		take_rest(&b, write);
+	class = ls_pgd_guard_make(dst, target, shape->stage, &b.guard, err);
+	if (class)
+		return class;
 	shape->create = written(&b, add_create);
 	shape->copy = written(&b, add_copy);
 	shape->statements = written(&b, add_statements);
@@ -395,6 +411,20 @@ static enum ls_class build(struct ls_pgd *dst, const struct ls_write *write, str
 	shape->careful_copy = written(&b, add_copy);
 	shape->careful = written(&b, add_statements);
 	return LS_OK;
+}
+
+static enum ls_class build(struct ls_pgd *dst, const struct ls_write *write, struct ls_pgd_shape *shape,
+			   struct ls_error *err)
+{
+	struct ls_buf each, all;
+	enum ls_class class;
+
+	ls_buf_init(&each, STATEMENT_MAX_BYTES);
+	ls_buf_init(&all, STATEMENT_MAX_BYTES);
+	class = build_guarded(dst, write, shape, (struct ls_pgd_guard){ &each, &all }, err);
+	ls_buf_release(&each);
+	ls_buf_release(&all);
+	return class;
 }
 
 static enum ls_class make_stage(struct ls_pgd *dst, struct ls_pgd_shape *shape, struct ls_error *err)

@@ -31,6 +31,12 @@ static const char keys_sql[] = "SELECT i.indkey::text, i.indnkeyatts FROM pg_cat
 			       "c.relname = $2 AND i.indisunique "
 			       "AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL";
 
+/* Row triggers that fire before INSERT in a session of ours. */
+static const char triggers_sql[] =
+	"SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid "
+	"JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2 AND "
+	"t.tgtype & 7 = 7 AND t.tgenabled IN ('O', 'A')";
+
 void ls_pgd_add_table(struct ls_buf *buf, const char *schema, const char *table)
 {
 	ls_pg_add_ident(buf, ls_str_of(schema));
@@ -113,10 +119,13 @@ static enum ls_class load(PGconn *conn, struct ls_pgd_target *target, struct ls_
 	const char *value[] = { target->schema, target->table };
 	LS_PGRESULT columns = NULL;
 	LS_PGRESULT keys = NULL;
+	LS_PGRESULT triggers = NULL;
 	enum ls_class class = ls_pg_params(conn, columns_sql, 2, value, &columns, err);
 
 	if (!class)
 		class = ls_pg_params(conn, keys_sql, 2, value, &keys, err);
+	if (!class)
+		class = ls_pg_params(conn, triggers_sql, 2, value, &triggers, err);
 	if (class)
 		return class;
 	target->count = (size_t)PQntuples(columns);
@@ -126,8 +135,9 @@ static enum ls_class load(PGconn *conn, struct ls_pgd_target *target, struct ls_
 		read_column(columns, (int)i, target->arena, &target->column[i]);
 	for (int i = 0; i < PQntuples(keys) && !target->key_unique; i++)
 		target->key_unique = is_key(target, PQgetvalue(keys, i, 0), strtol(PQgetvalue(keys, i, 1), NULL, 10));
+	target->insert_triggers = strcmp(PQgetvalue(triggers, 0, 0), "0") != 0;
 	sign(columns, target);
-	target->signature = target->signature * 2 + target->key_unique;
+	target->signature = target->signature * 4 + target->key_unique * 2 + target->insert_triggers;
 	return LS_OK;
 }
 
