@@ -80,6 +80,7 @@ static enum ls_class take(struct ls_sink_lane *lane, const struct ls_assigned *a
 	class = unit_of(lane, entity, assigned->partition, &part->unit, err);
 	if (class)
 		return class;
+	part->unit->folding++;
 	lane->part_count++;
 	return catch_up(lane, part, err);
 }

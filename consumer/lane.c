@@ -14,7 +14,8 @@ enum {
 	DRAIN_MS = 5000,
 	PATIENCE_MS = 2000,
 	MAX_BATCH_BYTES = 8 << 20,
-	MAX_RECORD_BYTES = 16 << 20
+	MAX_RECORD_BYTES = 16 << 20,
+	MAX_READERS = 8
 };
 
 /* ---- records out ---- */
@@ -227,15 +228,6 @@ static enum ls_class work(struct ls_sink_lane *lane, struct ls_part *part, size_
 	return class;
 }
 
-/* folded: the state of a partition is whole only when both of its logs are folded up to their marks. */
-static bool folded(const struct ls_sink_lane *lane, const struct ls_unit *unit)
-{
-	for (size_t i = 0; i < lane->part_count; i++)
-		if (lane->part[i].unit == unit && lane->part[i].phase != LS_PART_RUN)
-			return false;
-	return true;
-}
-
 static enum ls_class step(struct ls_sink_lane *lane, struct ls_part *part, size_t *ret_count, struct ls_error *err)
 {
 	enum ls_class class = LS_OK;
@@ -248,7 +240,7 @@ static enum ls_class step(struct ls_sink_lane *lane, struct ls_part *part, size_
 	if (part->phase == LS_PART_FOLD)
 		return ls_part_fold(lane, part, err);
 	*ret_count = 0;
-	if (!folded(lane, part->unit))
+	if (part->unit->folding)
 		return LS_OK;
 	class = ls_wait_retry(lane, part, err);
 	if (class || ls_wait_full(lane, part))
@@ -260,22 +252,33 @@ static enum ls_class step(struct ls_sink_lane *lane, struct ls_part *part, size_
 	return class;
 }
 
+static bool reads(const struct ls_part *part)
+{
+	return part->reader || part->unit->reader;
+}
+
 /* round gives every partition a turn, those of priority topics first. *ret_busy: something was there. */
 static enum ls_class one_round(struct ls_sink_lane *lane, bool *ret_busy, struct ls_error *err)
 {
 	uint64_t generation = lane->generation;
+	size_t readers = 0;
 
 	*ret_busy = false;
 	for (int log = LS_STORE_LOGS - 1; log >= 0; log--)
 		for (size_t i = 0; i < lane->part_count; i++) {
+			struct ls_part *part = &lane->part[i];
 			size_t count = 0;
 			enum ls_class class;
 
-			if (lane->part[i].log != log)
+			if (part->log != log)
 				continue;
-			class = step(lane, &lane->part[i], &count, err);
+			/* Each reader is a Kafka client of its own: thousands of partitions catch up some at a time. */
+			if (part->phase != LS_PART_RUN && !reads(part) && readers >= MAX_READERS)
+				continue;
+			class = step(lane, part, &count, err);
 			if (class || generation != lane->generation)
 				return class;
+			readers += reads(part);
 			*ret_busy = *ret_busy || count;
 			ls_producer_poll(lane->producer, 0);
 		}

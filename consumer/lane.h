@@ -50,6 +50,7 @@ struct ls_unit {
 	int32_t partition;
 	int64_t owner_epoch;
 	enum ls_unit_phase phase;
+	unsigned folding; /* its logs that are not folded up to their marks yet: until then its state is not whole */
 	struct ls_store *store;
 	struct ls_store_meta meta;
 	struct ls_reader *reader; /* of the versions topic while restoring */

@@ -497,6 +497,7 @@ enum ls_class ls_part_fold(struct ls_sink_lane *lane, struct ls_part *part, stru
 		return class;
 	part->reader = ls_reader_close(part->reader);
 	part->phase = LS_PART_RUN;
+	part->unit->folding--;
 	LS_FAILPOINT_ERROR("sink.folded", err);
 	return LS_OK;
 }

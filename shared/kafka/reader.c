@@ -36,8 +36,9 @@ static enum ls_class open_handle(struct ls_reader *reader, const struct ls_kafka
 		{ "isolation.level", "read_uncommitted", LS_FIXED },
 		{ "enable.partition.eof", "true", LS_FIXED },
 		{ "allow.auto.create.topics", "false", LS_FALLBACK },
-		{ "queued.min.messages", "100000", LS_FALLBACK },
-		{ "queued.max.messages.kbytes", "4096", LS_FALLBACK },
+		/* Several are open at a time, and a message weighs some 400 bytes more than it holds. */
+		{ "queued.min.messages", "5000", LS_FALLBACK },
+		{ "queued.max.messages.kbytes", "1024", LS_FALLBACK },
 		{ "fetch.message.max.bytes", "1048576", LS_FALLBACK },
 		{ "fetch.max.bytes", "8388608", LS_FALLBACK },
 		{ "fetch.wait.max.ms", "100", LS_FALLBACK },
