@@ -8,7 +8,7 @@ What it holds, by kind:
   older       no row goes back to an older revision
   twice       no revision takes effect twice
   resurrect   no row comes back with a revision from before its delete
-  offsets     marks only grow; strictly within an epoch, whose number only grows
+  offsets     marks only grow; strictly within an epoch, whose number only grows (but for what waited for others and is tried again)
   versions    the fold of the versions topic is what the rows say
   ledger      the processed events are the events of the topics
   letters     dead letters are the poison that was sent, byte for byte, and nothing else
@@ -19,7 +19,7 @@ import fastavro
 import psycopg
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from tables import ENTITIES, KEYS, TABLE, WATCH_MARKS
+from tables import ENTITIES, KEYS, TABLE, WATCH_LEDGER
 
 Event = collections.namedtuple('Event', 'entity partition offset key event_id version change rev source')
 LAG_SECONDS, MOST = 60, 8  # how long after the last fault; how many examples of one kind are printed
@@ -152,8 +152,8 @@ class Oracle:
         self.tail = Tail(self)
         self.tail.start()
 
-    def watch_marks(self):
-        self.world.destination_pg.sql(WATCH_MARKS)
+    def watch_ledger(self):
+        self.world.destination_pg.sql(WATCH_LEDGER)
 
     def wrong(self, kind, lines, total=None):
         """lines: one violation each; a few of them are printed."""
@@ -170,9 +170,12 @@ class Oracle:
 
     def behind(self, lsn):
         """Why the lag is not zero; empty when it is."""
-        slots = self.world.source_pg.sql('select slot_name, active, confirmed_flush_lsn, confirmed_flush_lsn >= %s::pg_lsn from pg_replication_slots where database = %s', lsn, 'chaos')
+        slots = self.world.source_pg.sql('select slot_name, active, confirmed_flush_lsn, confirmed_flush_lsn >= %s::pg_lsn from pg_replication_slots where database = %s', lsn, self.world.source_pg.database)
         if not slots or not all(reached for *_, reached in slots):
             return f'capture has not confirmed {lsn}: {[s[:3] for s in slots]}'
+        waiting = self.world.destination_pg.sql('select topic, partition, "offset", code, reason from identity.sync_waiting limit 3')
+        if waiting:
+            return f'events wait for rows of others: {waiting}'
         marks = self.marks()
         return '; '.join(f'{t}[{p}] at {marks.get((t, p))} of {end}' for t in self.world.topics.events for p, end in self.reader.ends(t).items()
                          if end and marks.get((t, p)) != end)
@@ -234,7 +237,8 @@ class Oracle:
         self.history(audit, journal)
         self.offsets()
         self.letters()
-        self.ledger()
+        if self.world.ledger == 'full':
+            self.ledger()
         self.versions()
 
     def rows(self):
@@ -327,8 +331,9 @@ class Oracle:
 
     def offsets(self):
         wrong, last = [], {}
-        moves = self.world.destination_pg.sql('select n, topic, partition, next_offset, owner_epoch, was_offset, was_epoch from chaos.marks order by n')
-        for n, topic, partition, offset, epoch, was_offset, was_epoch in moves:
+        again = {t for (t,) in self.world.destination_pg.sql('select distinct txid::text from chaos.waits')}
+        moves = self.world.destination_pg.sql('select n, topic, partition, next_offset, owner_epoch, was_offset, was_epoch, txid::text from chaos.marks order by n')
+        for n, topic, partition, offset, epoch, was_offset, was_epoch, txid in moves:
             at, what = (topic, partition), f'move {n}: {topic}[{partition}] from {was_offset} (epoch {was_epoch}) to {offset} (epoch {epoch})'
             before, held = last.get(at, (-1, 0))
             if topic in self.cut:
@@ -337,7 +342,7 @@ class Oracle:
                 wrong.append(f'{what}: the epoch went back')
             elif offset < before or was_offset is not None and offset < was_offset:
                 wrong.append(f'{what}: the mark went back, from {before}')
-            elif epoch == held and offset == before:
+            elif epoch == held and offset == before and txid not in again:
                 wrong.append(f'{what}: the same mark again in one epoch')
             last[at] = (offset, epoch)
         self.figures['marks'] = len(moves)

@@ -1,5 +1,5 @@
 """One chaos run, or one after the other: see `tests/chaos/run --help` and docs/testing.md."""
-import argparse, collections, importlib, json, os, pkgutil, random, shutil, subprocess, sys, threading, time, traceback
+import argparse, collections, importlib, json, os, pkgutil, random, shutil, signal, subprocess, sys, threading, time, traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, f'{HERE}/faults']
@@ -10,7 +10,7 @@ from workload import Workload
 from world import World
 
 SETTLE = 3       # seconds from the start of the work to the first fault
-GAP = 5.0        # mean seconds between the beginnings of two faults
+GAP = 4.0        # mean seconds between the beginnings of two faults
 AT_ONCE = 3      # faults that may be there at one time
 SANITIZERS = ('ERROR: AddressSanitizer', 'ERROR: LeakSanitizer', 'ThreadSanitizer', 'runtime error:')
 
@@ -90,9 +90,10 @@ class Faults:
 class Run:
     """begin(), work(seconds, faults), end() -> result. Other programs use it with settings of their own."""
 
-    def __init__(self, directory, binary, seed, sinks=3, proxies=True, without=(), settings=None, out=sys.stdout, env=None, **workload):
+    def __init__(self, directory, binary, seed, sinks=3, proxies=True, without=(), settings=None, ledger='full', after=None, out=sys.stdout,
+                 env=None, **workload):
         shutil.rmtree(directory, ignore_errors=True)
-        self.world = World(directory, binary, ENTITIES, settings or {}, sinks=sinks, proxies=proxies, out=out)
+        self.world = World(directory, binary, ENTITIES, settings or {}, sinks=sinks, proxies=proxies, ledger=ledger, after=after, out=out)
         self.world.env.update(env or {})
         self.seed, self.without, self.options = seed, without, workload
         self.faults, self.problems = Faults(self.world, []), []
@@ -110,7 +111,7 @@ class Run:
         w.capture.start()
         w.sinks[0].start()
         until(self.ledger, 120, 'the ledger tables')
-        w.oracle.watch_marks()
+        w.oracle.watch_ledger()
         for sink in w.sinks:
             sink.start()
         until(self.streaming, 120, 'capture to read the log')
@@ -118,7 +119,7 @@ class Run:
 
     def ledger(self):
         self.world.look_after()
-        return self.world.destination_pg.sql("select to_regclass('identity.sync_offsets')")[0][0]
+        return self.world.destination_pg.sql("select to_regclass('identity.sync_offsets') is not null and to_regclass('identity.sync_waiting') is not null")[0][0]
 
     def streaming(self):
         self.world.look_after()
@@ -228,7 +229,7 @@ def arguments():
     parser.add_argument('--sinks', type=int, default=3)
     parser.add_argument('--bin', default=os.environ.get('LS_BIN', f'{ROOT}/build/dev/lockstep'))
     parser.add_argument('--dir', default=f'{ROOT}/build/tests/chaos', help='where servers and logs of the runs are')
-    parser.add_argument('--gap', type=float, default=GAP, help='mean seconds between two faults (5)')
+    parser.add_argument('--gap', type=float, default=GAP, help='mean seconds between two faults (4)')
     parser.add_argument('--pace', type=float, default=0.15, help='mean seconds of rest between two transactions of each of 4 workers (0.15)')
     parser.add_argument('--huge', action='store_true', help='with one transaction of two million rows')
     parser.add_argument('--no-proxy', action='store_true', help='connect directly, and leave out the faults that need proxies')
@@ -250,8 +251,15 @@ def seeds_of(args):
     return out
 
 
+def on_signals():
+    """An interrupted run takes its servers with it."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(130))
+
+
 def main():
     args = arguments()
+    on_signals()
     out = sys.stderr if args.json else sys.stdout
     if not os.access(args.bin, os.X_OK):
         sys.exit(f'no lockstep binary at {args.bin}: build it, or name it with --bin')

@@ -139,7 +139,7 @@ def pg_bin():
 
 
 class Postgres:
-    """url: database `chaos` through the proxy, for lockstep; direct: the same without it; data_dir; connect(), stop(), start(),
+    """url: database `chaos` (or another one) through the proxy, for lockstep; direct: the same without it; data_dir; connect(), stop(), start(),
     restart_immediate(), kill(). A role of its own is made for lockstep, so that pg_stat_activity tells who is who."""
 
     SETTINGS = {'listen_addresses': "'127.0.0.1'", 'wal_level': 'logical', 'max_wal_senders': '20', 'max_replication_slots': '20',
@@ -151,8 +151,12 @@ class Postgres:
         self.root, self.data_dir, self.port, self.lock = directory, f'{directory}/data', free_port(), threading.RLock()
         self.proxy_port, self.bin = proxy_port or self.port, pg_bin()
         self.settings = {**self.SETTINGS, **settings}
-        self.url = f'postgresql://lockstep@127.0.0.1:{self.proxy_port}/chaos'
-        self.direct = f'postgresql://postgres@127.0.0.1:{self.port}/chaos'
+        self.name('chaos')
+
+    def name(self, database):
+        self.database = database
+        self.url = f'postgresql://lockstep@127.0.0.1:{self.proxy_port}/{database}'
+        self.direct = f'postgresql://postgres@127.0.0.1:{self.port}/{database}'
 
     def as_postgres(self, *command, **more):
         if os.getuid() == 0:
@@ -172,6 +176,13 @@ class Postgres:
         with psycopg.connect(f'postgresql://postgres@127.0.0.1:{self.port}/postgres', autocommit=True) as c:
             c.execute('create role lockstep superuser login')
             c.execute('create database chaos')
+
+    def another(self, database):
+        """An empty database takes the place of the last one, whose slots go."""
+        for (slot,) in self.sql('select slot_name from pg_replication_slots where not active'):
+            self.sql('select pg_drop_replication_slot(%s)', slot)
+        self.sql(f'create database {database}')
+        self.name(database)
 
     def pg_ctl(self, *args):
         done = self.as_postgres(f'{self.bin}/pg_ctl', '-D', self.data_dir, '-l', f'{self.root}/server.log', '-o', f'-p {self.port}', '-w', '-t', '120', *args)

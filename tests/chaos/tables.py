@@ -110,7 +110,13 @@ end $$;
 create trigger audit after insert or update or delete on {table} for each row execute function chaos.audit_{table}();
 """
 
-WATCH_MARKS = 'create trigger mark after insert or update on identity.sync_offsets for each row execute function chaos.mark()'
+# A transaction that tries again what waits for rows of others touches the mark without moving it.
+WATCH_LEDGER = """
+create trigger mark after insert or update on identity.sync_offsets for each row execute function chaos.mark();
+create table chaos.waits (n bigserial primary key, op text not null, txid xid8 not null default pg_current_xact_id());
+create function chaos.wait() returns trigger language plpgsql as $$ begin insert into chaos.waits (op) values (tg_op); return null; end $$;
+create trigger wait after insert or update or delete on identity.sync_waiting for each statement execute function chaos.wait();
+"""
 
 
 def key_text(row, key):

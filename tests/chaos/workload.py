@@ -152,9 +152,10 @@ def transaction(rng, worker):
 class Workload:
     """start(), pause(), resume(), stop(). pace: mean seconds of rest between two transactions of a worker."""
 
-    def __init__(self, world, seed, pace=0.1, ddl=True, poison=True, make=transaction, huge=0):
-        self.world, self.seed, self.pace, self.make, self.huge = world, seed, pace, make, huge
+    def __init__(self, world, seed, pace=0.1, ddl=True, poison=True, quiet=True, make=transaction, huge=0, poison_every=3.0):
+        self.world, self.seed, self.pace, self.make, self.huge, self.poison_every = world, seed, pace, make, huge, poison_every
         self.running, self.ended, self.threads, self.problems = threading.Event(), threading.Event(), [], []
+        self.quiet = quiet
         self.transactions = self.unknown = self.schema_changes = 0
         self.poisons, self.lock = {}, threading.Lock()  # (topic, partition, offset): bytes or None
         self.running.set()
@@ -201,7 +202,7 @@ class Workload:
         while not self.ended.is_set():
             statements, undo = self.make(rng, worker)
             connection = self.carry_out(connection, statements, undo)
-            if rng.random() < 0.004:
+            if rng.random() < 0.004 and self.quiet:
                 self.world.note(f'worker {worker} is quiet')
                 self.rest(rng.uniform(2, 6))
             if not self.rest(rng.expovariate(1 / self.pace)):
@@ -329,7 +330,7 @@ class Workload:
                 self.poisons[(message.topic(), message.partition(), message.offset())] = message.value()
 
         count = 0
-        while self.rest(rng.uniform(1, 5)):
+        while self.rest(rng.uniform(0.3, 1.7) * self.poison_every):
             topic = f'{self.world.topics.prefix}.{rng.choice(sorted(TABLE))}'
             count += 1
             value = rng.choice([b'no event', b'', b'\xc3\x01' + rng.randbytes(8) + b'unknown schema', b'\xc3\x01', rng.randbytes(300), b'{"id": 1}', None])

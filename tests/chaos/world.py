@@ -108,20 +108,25 @@ class Topics:
 
 
 class World:
-    def __init__(self, directory, binary, entities, settings, sinks=3, proxies=True, out=sys.stdout):
-        """entities: [(entity, table, key columns)]; settings: keys that go over what the bench configures."""
-        self.dir, self.binary, self.entities, self.settings, self.out = directory, binary, entities, settings, out
+    def __init__(self, directory, binary, entities, settings, sinks=3, proxies=True, ledger='full', after=None, out=sys.stdout):
+        """entities: [(entity, table, key columns)]; settings: keys that go over what the bench configures; after: a run that is over and whose servers
+        are taken over."""
+        self.dir, self.binary, self.entities, self.settings, self.ledger, self.out = directory, binary, entities, settings, ledger, out
         self.env, self.notes, self.violations, self.exits = {}, [], [], []
         self.stopping, self.began = threading.Event(), time.monotonic()
         self.workload = self.oracle = None
         self.locks, self.guard, self.sink_number = {}, threading.RLock(), 0
         os.makedirs(directory, exist_ok=True)
-        self.topics = Topics('chaos', [e for e, _, _ in entities], 'warehouse', 'crm')
-        self.ports = {name: free_port() for name in ('kafka', 'source', 'destination')} if proxies else {}
-        self.toxiproxy = None
-        self.kafka = Kafka(f'{directory}/kafka', self.ports.get('kafka'))
-        self.source_pg = Postgres(f'{directory}/source', self.ports.get('source'))
-        self.destination_pg = Postgres(f'{directory}/destination', self.ports.get('destination'))
+        self.turn = after.turn + 1 if after else 0
+        self.topics = Topics(f'chaos{self.turn}', [e for e, _, _ in entities], 'warehouse', 'crm')
+        self.ports = after.ports if after else {name: free_port() for name in ('kafka', 'source', 'destination')} if proxies else {}
+        self.toxiproxy = after.toxiproxy if after else None
+        self.kafka = after.kafka if after else Kafka(f'{directory}/kafka', self.ports.get('kafka'))
+        self.source_pg = after.source_pg if after else Postgres(f'{directory}/source', self.ports.get('source'))
+        self.destination_pg = after.destination_pg if after else Postgres(f'{directory}/destination', self.ports.get('destination'))
+        if after:
+            for server in (self.source_pg, self.destination_pg):
+                server.another(f'chaos{self.turn}')
         self.capture, self.sinks, self.left = Process(self, 'capture', ['capture']), [], []
         for _ in range(sinks):
             self.new_sink()
@@ -130,6 +135,8 @@ class World:
 
     def up(self):
         """Servers and proxies; lockstep's processes are started by the run, once the tables are there."""
+        if self.turn:
+            return
         work = [threading.Thread(target=f) for f in (self.kafka.start, self.source_pg.init, self.destination_pg.init)]
         for thread in work:
             thread.start()
@@ -150,9 +157,12 @@ class World:
         for name, server in (('source', self.source_pg), ('destination', self.destination_pg)):
             self.toxiproxy.proxy(name, f'127.0.0.1:{server.port}', port=self.ports[name])
 
-    def down(self):
+    def end_processes(self):
         for process in (self.capture, *self.sinks, *self.left):
             process.kill()
+
+    def down(self):
+        self.end_processes()
         if self.toxiproxy:
             with contextlib.suppress(Exception):
                 self.toxiproxy.close()
@@ -171,7 +181,7 @@ class World:
             'entities': [{'name': e, 'key': list(key)} for e, _, key in self.entities],
             'sources': [{'name': 'crm', 'type': 'postgres', 'url': self.source_pg.url,
                          'tables': [{'table': f'public.{t}', 'entity': e} for e, t, _ in self.entities]}],
-            'destinations': [{'name': 'warehouse', 'type': 'postgres', 'url': self.destination_pg.url,
+            'destinations': [{'name': 'warehouse', 'type': 'postgres', 'url': self.destination_pg.url, 'ledger': self.ledger,
                               # Faults come every few seconds here; an operator's half minute of rest would hide most of them.
                               'retry': {'initial_ms': 100, 'max_ms': 2000}, 'breaker': {'failures': 20, 'cooldown_s': 2},
                               'tables': [{'entity': e, 'table': f'public.{t}'} for e, t, _ in self.entities]}],
