@@ -1,5 +1,6 @@
 /* The capture lane: opens everything of one source, turns until it is told to stop, drains, closes. */
 #include "lane.h"
+#include "park.h"
 #include "pending.h"
 #include "positions.h"
 #include "transform.h"
@@ -148,6 +149,8 @@ static enum ls_class open_all(struct ls_capture_lane *lane, struct ls_error *err
 	if (class)
 		return class;
 	lane->encoder = ls_encoder_new(schemas);
+	if (lane->config->schema_change != LS_SCHEMA_FOLLOW)
+		ls_encoder_strict(lane->encoder);
 	class = ls_producer_open(&lane->base.app->config->kafka, ls_capture_delivered, lane, &lane->producer, err);
 	if (class)
 		return class;
@@ -161,6 +164,7 @@ static void close_all(struct ls_capture_lane *lane)
 		lane->src = lane->src->ops->close(lane->src);
 	lane->producer = ls_producer_close(lane->producer);
 	lane->encoder = ls_encoder_free(lane->encoder);
+	lane->park = ls_park_close(lane->park);
 	lane->transform = ls_transform_free(lane->transform);
 	lane->pending = ls_pending_free(lane->pending);
 	lane->arena = ls_arena_free(lane->arena);

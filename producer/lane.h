@@ -35,6 +35,7 @@ struct ls_capture_lane {
 	struct ls_source *src;
 	struct ls_producer *producer;
 	struct ls_encoder *encoder;
+	struct ls_park *park; /* NULL until an event is kept aside */
 	struct ls_transform *transform;
 	struct ls_pending *pending;
 	struct ls_clock clock;

@@ -2,6 +2,7 @@
  * subject of its own, so that it is never held against the schema that a source of the same entity has. Sinks read
  * any. */
 #include "outbox.h"
+#include "own_subject.h"
 
 #include "avro/codec.h"
 #include "core/buf.h"
@@ -44,49 +45,10 @@ struct ls_outbox {
 	void *context;
 };
 
-/* ---- a store that gives every schema its own subject ---- */
-
-struct own_subject {
-	struct ls_schema_store base;
-	struct ls_schema_store *inner;
-};
-
-static enum ls_class find(struct ls_schema_store *base, bool by_id, uint64_t id, char **ret_json, struct ls_error *err)
-{
-	struct own_subject *store = (struct own_subject *)base;
-
-	return store->inner->find(store->inner, by_id, id, ret_json, err);
-}
-
-static enum ls_class publish(struct ls_schema_store *base, struct ls_str subject, struct ls_str json, bool *ret_by_id,
-			     uint64_t *ret_id, struct ls_error *err)
-{
-	struct own_subject *store = (struct own_subject *)base;
-	char own[LS_TOPIC_NAME + 64];
-	uint64_t fingerprint;
-	enum ls_class class = ls_avro_fingerprint(json, &fingerprint, err);
-
-	if (class)
-		return class;
-	snprintf(own, sizeof(own), "%.*s-publish-%016llx", LS_ARG(subject), (unsigned long long)fingerprint);
-	return store->inner->publish(store->inner, ls_str_of(own), json, ret_by_id, ret_id, err);
-}
-
-static struct ls_schema_store *close_store(struct ls_schema_store *base)
-{
-	struct own_subject *store = (struct own_subject *)base;
-
-	if (store)
-		store->inner->close(store->inner);
-	free(store);
-	return NULL;
-}
-
 /* Single-object encoding also where a registry is configured: a registry would keep these schemas for ever. */
 static enum ls_class open_schemas(struct ls_outbox *outbox, struct ls_error *err)
 {
 	const struct ls_config *config = outbox->app->config;
-	struct own_subject *store;
 	struct ls_schema_store *inner;
 	char topic[LS_TOPIC_NAME];
 	enum ls_class class = ls_schema_topic_open(&config->kafka, ls_topic_named(topic, config->prefix, "schemas"),
@@ -94,12 +56,7 @@ static enum ls_class open_schemas(struct ls_outbox *outbox, struct ls_error *err
 
 	if (class)
 		return class;
-	store = calloc(1, sizeof(*store));
-	if (!store)
-		abort();
-	store->base = (struct ls_schema_store){ find, publish, close_store };
-	store->inner = inner;
-	outbox->schemas = ls_schemas_new(&store->base, NULL, config->prefix);
+	outbox->schemas = ls_schemas_new(ls_own_subject(inner, "publish"), NULL, config->prefix);
 	outbox->encoder = ls_encoder_new(outbox->schemas);
 	return LS_OK;
 }

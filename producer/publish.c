@@ -1,6 +1,7 @@
 /* One batch to Kafka: each event gets its version, is filtered and masked, encoded and queued under its slot. What can
  * never be an event becomes a dead letter in the same slot, so that the position does not pass it unnoticed. */
 #include "lane.h"
+#include "park.h"
 #include "pending.h"
 #include "transform.h"
 
@@ -11,7 +12,15 @@
 
 #include <stdio.h>
 
-enum { WAIT_MS = 20, POLL_EVERY = 512, DEAD_BYTES = 900 * 1024, DEAD_KEY = 1024, DEAD_HEADERS = 8 };
+enum {
+	WAIT_MS = 20,
+	POLL_EVERY = 512,
+	DEAD_BYTES = 900 * 1024,
+	DEAD_KEY = 1024,
+	DEAD_HEADERS = 8,
+	PARKED_HEADERS = 10,
+	PARKED_LOGGED = 1000
+};
 
 /* Waits without forgetting anyone. LS_RETRY also when the process is to stop: the batch is given up, it was never
  * closed, so its position is not reached. */
@@ -63,50 +72,14 @@ static void dead_value(struct ls_capture_lane *lane, const struct ls_event *even
 
 static void log_dead(struct ls_capture_lane *lane, const char *entity, const struct ls_error *why)
 {
-	LS_COUNT(lane->base.stats, dead, 1);
+	long long dead = LS_COUNT(lane->base.stats, dead, 1);
+
 	ls_stats_error(lane->base.stats, why->text);
+	if (ls_park_is(why) && dead % PARKED_LOGGED)
+		return; /* a table's every change, until somebody acts */
 	LS_LOG(lane->base.app->log, LS_LOG_WARN, lane->base.name, "dead letter", LS_F("class", "poison"),
 	       LS_F("code", why->code), LS_F("entity", entity), LS_F("topic", lane->dlq), LS_F("reason", why->text),
 	       LS_F("next", "the event is in the dead letter topic, others go on; see `lockstep dlq list`"));
-}
-
-static enum ls_class bury(struct ls_capture_lane *lane, size_t slot, const struct ls_event *event,
-			  const struct ls_error *why, struct ls_error *err)
-{
-	char key[DEAD_KEY], time[24], entity[128];
-	struct ls_header header[DEAD_HEADERS] = {
-		{ LS_STR("lockstep.reason"), ls_str_of(why->text) },
-		{ LS_STR("lockstep.code"), ls_str_of(why->code) },
-		{ LS_STR("lockstep.source"), event->source },
-		{ LS_STR("lockstep.entity"), event->entity },
-		{ LS_STR("lockstep.key"), event->entity_id },
-		{ LS_STR("lockstep.event_id"), event->event_id },
-		{ LS_STR("lockstep.time"), LS_STR("") },
-		{ LS_STR("lockstep.side"), LS_STR("capture") },
-	};
-	struct ls_str dead_key, empty = { "", 0 };
-	enum ls_class class;
-
-	LS_FAILPOINT_ERROR("capture.dead_send", err);
-	snprintf(time, sizeof(time), "%lld", (long long)ls_now_us());
-	header[6].value = ls_str_of(time);
-	snprintf(key, sizeof(key), "%s-%.*s", lane->config->name, LS_ARG(event->event_id));
-	snprintf(entity, sizeof(entity), "%.*s", LS_ARG(event->entity));
-	dead_key = ls_str_of(key);
-	dead_value(lane, event);
-	class = send(lane, slot, lane->dlq, dead_key, lane->bytes.len ? ls_buf_str(&lane->bytes) : empty, header,
-		     DEAD_HEADERS, err);
-	if (class == LS_POISON) {
-		header[4].value = empty; /* it may be the key that is too large */
-		class = send(lane, slot, lane->dlq, dead_key, empty, header, DEAD_HEADERS, err);
-	}
-	if (class == LS_POISON)
-		class = err->class = LS_FATAL;
-	if (class)
-		return ls_fail_in(err, "dead letter of source \"%s\" to topic %s", lane->config->name, lane->dlq);
-	LS_FAILPOINT_ERROR("capture.dead_sent", err);
-	log_dead(lane, entity, why);
-	return LS_OK;
 }
 
 static size_t mapping_of(struct ls_capture_lane *lane, struct ls_str entity)
@@ -119,6 +92,55 @@ static size_t mapping_of(struct ls_capture_lane *lane, struct ls_str entity)
 		if (ls_str_equal(ls_str_of(lane->config->mapping[i].entity), entity))
 			return lane->last_mapping = i;
 	return count;
+}
+
+static enum ls_class bury(struct ls_capture_lane *lane, size_t slot, const struct ls_event *event,
+			  const struct ls_error *why, struct ls_error *err)
+{
+	char key[DEAD_KEY], time[24], entity[128];
+	struct ls_header header[PARKED_HEADERS] = {
+		{ LS_STR("lockstep.reason"), ls_str_of(why->text) },
+		{ LS_STR("lockstep.code"), ls_str_of(why->code) },
+		{ LS_STR("lockstep.source"), event->source },
+		{ LS_STR("lockstep.entity"), event->entity },
+		{ LS_STR("lockstep.key"), event->entity_id },
+		{ LS_STR("lockstep.event_id"), event->event_id },
+		{ LS_STR("lockstep.time"), LS_STR("") },
+		{ LS_STR("lockstep.side"), LS_STR("capture") },
+	};
+	struct ls_str dead_key, empty = { "", 0 };
+	enum ls_class class;
+	bool parked;
+
+	LS_FAILPOINT_ERROR("capture.dead_send", err);
+	parked = ls_park_is(why);
+	snprintf(time, sizeof(time), "%lld", (long long)ls_now_us());
+	header[6].value = ls_str_of(time);
+	snprintf(key, sizeof(key), "%s-%.*s", lane->config->name, LS_ARG(event->event_id));
+	snprintf(entity, sizeof(entity), "%.*s", LS_ARG(event->entity));
+	dead_key = ls_str_of(key);
+	if (parked) {
+		header[7].value = LS_STR("parked");
+		header[8] = (struct ls_header){ LS_STR("lockstep.topic"),
+						ls_str_of(lane->topic[mapping_of(lane, event->entity)]) };
+		header[9] = (struct ls_header){ LS_STR("lockstep.partition"), LS_STR("-1") };
+	} else {
+		dead_value(lane, event);
+	}
+	class = send(lane, slot, lane->dlq, dead_key, lane->bytes.len ? ls_buf_str(&lane->bytes) : empty, header,
+		     parked ? PARKED_HEADERS : DEAD_HEADERS, err);
+	if (class == LS_POISON) {
+		header[7].value = LS_STR("capture");
+		header[4].value = empty; /* it may be the key that is too large */
+		class = send(lane, slot, lane->dlq, dead_key, empty, header, DEAD_HEADERS, err);
+	}
+	if (class == LS_POISON)
+		class = err->class = LS_FATAL;
+	if (class)
+		return ls_fail_in(err, "dead letter of source \"%s\" to topic %s", lane->config->name, lane->dlq);
+	LS_FAILPOINT_ERROR("capture.dead_sent", err);
+	log_dead(lane, entity, why);
+	return LS_OK;
 }
 
 /* What the source already knows, and what no topic takes. */
@@ -140,7 +162,8 @@ static enum ls_class check(const struct ls_capture_lane *lane, const struct ls_e
 	return LS_OK;
 }
 
-static enum ls_class encode(struct ls_capture_lane *lane, const struct ls_event *event, struct ls_error *err)
+static enum ls_class encode(struct ls_capture_lane *lane, const struct ls_event *event, bool aside,
+			    struct ls_error *err)
 {
 	struct ls_backoff backoff = { .initial_ms = 100, .max_ms = 10 * 1000 };
 
@@ -148,7 +171,8 @@ static enum ls_class encode(struct ls_capture_lane *lane, const struct ls_event 
 		enum ls_class class;
 
 		ls_buf_clear(&lane->bytes);
-		class = ls_encode(lane->encoder, event, &lane->bytes, err);
+		class = aside ? ls_park_encode(&lane->park, lane->base.app->config, event, &lane->bytes, err)
+			      : ls_encode(lane->encoder, event, &lane->bytes, err);
 		if (class == LS_FATAL)
 			return ls_fail_in(err, "source \"%s\", entity \"%.*s\"", lane->config->name,
 					  LS_ARG(event->entity));
@@ -161,6 +185,23 @@ static enum ls_class encode(struct ls_capture_lane *lane, const struct ls_event 
 		if (class)
 			return class;
 	}
+}
+
+/* keep_aside does what the source's schema_change says; LS_POISON of that code: the message is ready in lane->bytes. */
+static enum ls_class keep_aside(struct ls_capture_lane *lane, size_t mapping, const struct ls_event *event,
+				struct ls_error *err)
+{
+	struct ls_error why = *err;
+	enum ls_class class = ls_park_say(lane->config, &lane->config->mapping[mapping], event, &why);
+
+	if (class == LS_POISON) {
+		enum ls_class encoded = encode(lane, event, true, err);
+
+		if (encoded)
+			return encoded;
+	}
+	*err = why;
+	return class;
 }
 
 /* Version, filter and mask. *ret_keep false: it does not travel. The version comes first: an update that leaves the
@@ -195,7 +236,9 @@ static enum ls_class make_ready(struct ls_capture_lane *lane, size_t mapping, st
 	if (class || !*ret_keep)
 		return class;
 	class = check(lane, event, mapping, err);
-	return class ? class : encode(lane, event, err);
+	if (!class)
+		class = encode(lane, event, false, err);
+	return class == LS_POISON && ls_park_is(err) ? keep_aside(lane, mapping, event, err) : class;
 }
 
 static enum ls_class publish_one(struct ls_capture_lane *lane, size_t slot, struct ls_event *event,

@@ -13,6 +13,9 @@ struct ls_buf;
 
 struct ls_encoder;
 struct ls_encoder *ls_encoder_new(struct ls_schemas *schemas);
+/* ls_encoder_strict: events of a schema that would be a change for its entity (ls_schemas_settled) are LS_POISON, code
+ * schema_change. */
+void ls_encoder_strict(struct ls_encoder *encoder);
 struct ls_encoder *ls_encoder_free(struct ls_encoder *encoder);
 
 /* ls_encode appends the framed bytes of one event to `out`. Row schemas are known by their address: one that this

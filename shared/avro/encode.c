@@ -40,6 +40,7 @@ struct form {
 	uint8_t frame[10];
 	size_t frame_len;
 	uint64_t used; /* when last, for eviction */
+	char *refused; /* why events of this schema are not taken; NULL: they are */
 };
 
 struct ls_encoder {
@@ -49,6 +50,7 @@ struct ls_encoder {
 	struct form form[FORMS_MAX];
 	size_t count;
 	uint64_t clock;
+	bool strict;
 	size_t guess; /* bytes to reserve: what the largest event so far took */
 };
 
@@ -65,8 +67,14 @@ struct ls_encoder *ls_encoder_new(struct ls_schemas *schemas)
 	return encoder;
 }
 
+void ls_encoder_strict(struct ls_encoder *encoder)
+{
+	encoder->strict = true;
+}
+
 static void form_release(struct form *form)
 {
+	free(form->refused);
 	if (form->value.iface)
 		avro_value_decref(&form->value);
 	if (form->class)
@@ -135,14 +143,16 @@ static enum ls_class form_new(struct ls_encoder *encoder, struct form *form, con
 	struct ls_buf json;
 	bool by_id = false;
 	uint64_t id = 0;
-	enum ls_class class;
+	enum ls_class class = LS_OK;
 
 	ls_buf_init(&json, SCHEMA_ROOM);
 	ls_schema_avro(schema, &json);
 	if (json.full)
 		class = ls_fail(err, LS_FATAL, "SCHEMA", "the Avro schema of entity \"%.*s\" is larger than %d bytes",
 				LS_ARG(schema->entity), SCHEMA_ROOM);
-	else
+	else if (encoder->strict)
+		class = ls_schemas_settled(encoder->schemas, schema->entity, ls_buf_str(&json), err);
+	if (!class)
 		class = ls_schemas_publish(encoder->schemas, schema->entity, ls_buf_str(&json), &by_id, &id, err);
 	if (!class)
 		class = form_build(form, schema, ls_buf_str(&json), err);
@@ -184,7 +194,7 @@ static enum ls_class form_of(struct ls_encoder *encoder, const struct ls_schema 
 		if (form->schema == schema && form->look == sum) {
 			form->used = encoder->clock;
 			*ret = form;
-			return LS_OK;
+			return form->refused ? ls_fail(err, LS_POISON, "schema_change", "%s", form->refused) : LS_OK;
 		}
 		if (form->used < oldest->used)
 			oldest = form;
@@ -193,12 +203,16 @@ static enum ls_class form_of(struct ls_encoder *encoder, const struct ls_schema 
 		oldest = &encoder->form[encoder->count++];
 	form_release(oldest);
 	class = form_new(encoder, oldest, schema, err);
-	if (class)
+	if (class == LS_POISON && strcmp(err->code, "schema_change") == 0) {
+		oldest->schema = schema;
+		oldest->refused = strdup(err->text); /* asked once, not for every event */
+	}
+	if (class && !oldest->refused)
 		return class;
 	oldest->look = sum;
 	oldest->used = encoder->clock;
 	*ret = oldest;
-	return LS_OK;
+	return class;
 }
 
 /* row_value of column i of the form's schema; rows of another schema are matched by name. */

@@ -1,6 +1,7 @@
 /* The process's cache in front of the schema stores. Stores are asked under no lock; what was found stays. */
 #include "avro/schemas.h"
 
+#include "core/buf.h"
 #include "core/map.h"
 #include "core/time.h"
 
@@ -33,6 +34,7 @@ struct miss {
 
 struct ls_schemas {
 	struct ls_schema_store *topics, *registry;
+	ls_schemas_unlike *unlike; /* NULL: nothing is a change */
 	char *prefix;
 	pthread_mutex_t lock;
 	struct ls_map found; /* values: struct found */
@@ -232,4 +234,31 @@ enum ls_class ls_schemas_publish(struct ls_schemas *schemas, struct ls_str entit
 	*ret_by_id = by_id;
 	*ret_id = id;
 	return LS_OK;
+}
+
+void ls_schemas_ask_with(struct ls_schemas *schemas, ls_schemas_unlike *unlike)
+{
+	schemas->unlike = unlike;
+}
+
+enum ls_class ls_schemas_settled(struct ls_schemas *schemas, struct ls_str entity, struct ls_str json,
+				 struct ls_error *err)
+{
+	struct ls_schema_store *store = schemas->registry ? schemas->registry : schemas->topics;
+	struct ls_buf text;
+	char *latest = NULL, subject[512];
+	enum ls_class class;
+
+	if (!schemas->unlike)
+		return LS_OK;
+	snprintf(subject, sizeof(subject), "%s.%.*s-value", schemas->prefix, LS_ARG(entity));
+	class = schemas->unlike(store, ls_str_of(subject), json, &latest, err);
+	if (class || !latest)
+		return class;
+	ls_buf_init(&text, 1 << 20);
+	ls_avro_difference(ls_str_of(latest), json, &text);
+	class = ls_fail(err, LS_POISON, "schema_change", "%.200s", text.ptr ? text.ptr : "its columns");
+	ls_buf_release(&text);
+	free(latest);
+	return class;
 }

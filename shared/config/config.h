@@ -14,6 +14,8 @@ struct ls_entity_config {
 	size_t key_count;
 };
 
+enum ls_schema_change { LS_SCHEMA_FOLLOW, LS_SCHEMA_PARK, LS_SCHEMA_FAIL };
+
 struct ls_source_config {
 	const char *name;
 	const struct ls_source_ops *ops; /* the kind */
@@ -21,8 +23,9 @@ struct ls_source_config {
 	const struct ls_mapping *mapping;
 	size_t mapping_count;
 	int64_t polling_interval_ms;
-	bool snapshot; /* initial: snapshot */
-	bool two_way;  /* a destination of this name exists */
+	bool snapshot;     /* initial: snapshot */
+	int schema_change; /* enum ls_schema_change */
+	bool two_way;      /* a destination of this name exists */
 };
 
 struct ls_destination_config {
@@ -40,9 +43,9 @@ struct ls_destination_config {
 	int64_t retry_initial_ms, retry_max_ms;
 	int64_t breaker_failures, breaker_cooldown_ms;
 	int64_t patience_ms; /* with an event that a constraint refuses */
-	bool create_tables; /* on_missing_table: create */
-	bool add_columns;   /* on_missing_column: create */
-	bool backup;        /* backup: before_first_run */
+	bool create_tables;  /* on_missing_table: create */
+	bool add_columns;    /* on_missing_column: create */
+	bool backup;         /* backup: before_first_run */
 	bool two_way;
 };
 

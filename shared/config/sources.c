@@ -8,6 +8,7 @@ struct common {
 	const char *name, *type;
 	int64_t polling_interval_ms;
 	int initial; /* 0: snapshot */
+	int schema_change;
 };
 
 static const struct ls_option options[] = {
@@ -19,6 +20,11 @@ static const struct ls_option options[] = {
 	  "m" },
 	{ "initial", LS_OPT_CHOICE, "snapshot", offsetof(struct common, initial),
 	  "what the first run begins with: the rows that are there, or none", 0, 0, "snapshot|none", NULL },
+	{ "schema_change", LS_OPT_CHOICE, "follow", offsetof(struct common, schema_change),
+	  "columns that came, went or changed their type: follow (within schema_compatibility), park that entity's "
+	  "events "
+	  "as dead letters until you go on, or fail",
+	  0, 0, "follow|park|fail", NULL },
 };
 
 static const struct ls_part parts[] = {
@@ -75,6 +81,7 @@ static void read_source(struct ls_reader *reader, const struct ls_node *node, co
 	source->name = common.name;
 	source->polling_interval_ms = common.polling_interval_ms;
 	source->snapshot = common.initial == 0;
+	source->schema_change = common.schema_change;
 	if (common.name)
 		ls_name_check(reader, ls_node_member(node, "name"), ls_path(reader, path, "name"), common.name);
 	ls_read_mappings(reader, node, path, true, config, &source->mapping, &source->mapping_count);

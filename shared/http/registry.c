@@ -264,6 +264,47 @@ static enum ls_class registry_publish(struct ls_schema_store *store, struct ls_s
 	return class;
 }
 
+static enum ls_class latest_of(struct registry *registry, struct ls_str subject, char **ret_json, struct ls_error *err)
+{
+	struct reply reply = { 0 };
+	struct ls_buf path;
+	enum ls_class class;
+
+	ls_buf_init(&path, MAX_URL);
+	ls_buf_add_text(&path, "/subjects/");
+	add_segment(&path, subject);
+	ls_buf_add_text(&path, "/versions/latest");
+	class = ask(registry, "GET", path.ptr, (struct ls_str){ 0 }, &reply, err);
+	ls_buf_release(&path);
+	if (!class && !is_missing(&reply))
+		class = take_schema(&reply, 0, ret_json, err);
+	json_decref(reply.json);
+	return class;
+}
+
+enum ls_class ls_registry_unlike(struct ls_schema_store *store, struct ls_str subject, struct ls_str json,
+				 char **ret_json, struct ls_error *err)
+{
+	struct registry *registry = (struct registry *)store;
+	json_t *request = json_pack("{s:s%}", "schema", json.ptr, json.len);
+	char *body = request ? json_dumps(request, JSON_COMPACT) : NULL;
+	struct reply reply = { 0 };
+	enum ls_class class;
+
+	*ret_json = NULL;
+	json_decref(request);
+	if (!body)
+		return ls_fail(err, LS_FATAL, "schema", "the schema of subject \"%.*s\" is not UTF-8", LS_ARG(subject));
+	class = post(registry, "/subjects/", subject, "", ls_str_of(body), &reply, err);
+	free(body);
+	if (!class && reply.status != 200 && !is_missing(&reply))
+		class = refused(&reply, "asking whether a schema is known", err);
+	if (!class && is_missing(&reply))
+		class = latest_of(registry, subject, ret_json, err);
+	json_decref(reply.json);
+	return class;
+}
+
 /* ---- life ---- */
 
 static struct ls_schema_store *registry_close(struct ls_schema_store *store)

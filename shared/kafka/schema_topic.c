@@ -279,6 +279,20 @@ static enum ls_class publish_new(struct store *store, uint64_t fingerprint, stru
 	return class;
 }
 
+static bool is_of(const struct entry *entry, struct ls_str subject)
+{
+	return entry && ls_str_equal(ls_str_of(entry->subject), subject);
+}
+
+/* to_publish: it is not there, or only as one that was kept aside, under a name made from the subject's. */
+static bool to_publish(const struct entry *entry, struct ls_str subject)
+{
+	struct ls_str held = ls_str_of(entry ? entry->subject : "");
+
+	return !entry || (held.len > subject.len && memcmp(held.ptr, subject.ptr, subject.len) == 0 &&
+			  held.ptr[subject.len] == '-');
+}
+
 static enum ls_class publish(struct ls_schema_store *base, struct ls_str subject, struct ls_str json, bool *ret_by_id,
 			     uint64_t *ret_id, struct ls_error *err)
 {
@@ -289,9 +303,9 @@ static enum ls_class publish(struct ls_schema_store *base, struct ls_str subject
 	if (class)
 		return class;
 	pthread_mutex_lock(&store->lock);
-	if (!find_entry(store, fingerprint)) {
+	if (to_publish(find_entry(store, fingerprint), subject)) {
 		class = catch_up(store, err);
-		if (!class && !find_entry(store, fingerprint))
+		if (!class && to_publish(find_entry(store, fingerprint), subject))
 			class = publish_new(store, fingerprint, subject, json, err);
 	}
 	/* Our own schemas say in Row's namespace what the fingerprint leaves out; a stranger's may not. */
@@ -307,6 +321,26 @@ static enum ls_class publish(struct ls_schema_store *base, struct ls_str subject
 	*ret_by_id = false;
 	*ret_id = fingerprint;
 	return LS_OK;
+}
+
+enum ls_class ls_schema_topic_unlike(struct ls_schema_store *base, struct ls_str subject, struct ls_str json,
+				     char **ret_json, struct ls_error *err)
+{
+	struct store *store = (struct store *)base;
+	struct entry *latest;
+	uint64_t fingerprint;
+	enum ls_class class = ls_avro_fingerprint(json, &fingerprint, err);
+
+	*ret_json = NULL;
+	if (class)
+		return class;
+	pthread_mutex_lock(&store->lock);
+	class = catch_up(store, err);
+	latest = class ? NULL : latest_of(store, subject);
+	if (latest && !is_of(find_entry(store, fingerprint), subject) && !(*ret_json = strdup(latest->json)))
+		abort();
+	pthread_mutex_unlock(&store->lock);
+	return class;
 }
 
 static struct ls_schema_store *close_store(struct ls_schema_store *base)

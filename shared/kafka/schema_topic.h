@@ -10,3 +10,5 @@
 enum ls_class ls_schema_topic_open(const struct ls_kafka_conf *conf, const char *topic,
 				   enum ls_compatibility compatibility, struct ls_schema_store **ret,
 				   struct ls_error *err);
+enum ls_class ls_schema_topic_unlike(struct ls_schema_store *store, struct ls_str subject, struct ls_str json,
+				     char **ret_json, struct ls_error *err); /* see ls_schemas_unlike */

@@ -31,6 +31,7 @@ static enum ls_class open_schemas(struct ls_app *app, struct ls_error *err)
 		}
 	}
 	app->schemas = ls_schemas_new(topics, registry, app->config->prefix);
+	ls_schemas_ask_with(app->schemas, registry ? ls_registry_unlike : ls_schema_topic_unlike);
 	return LS_OK;
 }
 
