@@ -309,7 +309,7 @@ static enum ls_class tick(struct ls_sink_lane *lane, struct ls_error *err)
 	}
 	LS_GAUGE(lane->base.stats, lag_events, lag);
 	LS_GAUGE(lane->base.stats, pending, ls_producer_queued(lane->producer));
-	return LS_OK;
+	return ls_sink_look(lane, err);
 }
 
 static enum ls_class loop(struct ls_sink_lane *lane, struct ls_error *err)

@@ -115,7 +115,7 @@ struct ls_sink_lane {
 	char delivery_problem[200];
 	struct ls_backoff backoff;
 	unsigned failures; /* in a row, for the breaker */
-	int64_t last_tick_ms, last_news_ms;
+	int64_t last_tick_ms, last_news_ms, last_look_ms;
 	int64_t taken_ms; /* when an event that waited was taken last */
 	char dlq[LS_TOPIC_NAME], conflicts[LS_TOPIC_NAME];
 };
@@ -206,6 +206,10 @@ void ls_wait_done(struct ls_part *part, const struct ls_slice *slice);
 enum ls_class ls_wait_back(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_item *item,
 			   struct ls_error *err);
 enum ls_class ls_wait_retry(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err);
+
+/* ---- look.c ---- */
+/* ls_sink_look compares, now and then, the marks at the destination with those of the lane. LS_FENCED: they differ. */
+enum ls_class ls_sink_look(struct ls_sink_lane *lane, struct ls_error *err);
 
 /* ---- apply.c ---- */
 enum ls_class ls_sink_apply(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items,

@@ -50,6 +50,19 @@ static enum ls_class pg_yield(struct ls_destination *dst, const struct ls_slice 
 	return ls_pgd_yield((struct ls_pgd *)dst, slice, back, arena, err);
 }
 
+static enum ls_class pg_stand(struct ls_destination *dst, struct ls_arena *arena, struct ls_mark **ret,
+			      size_t *ret_count, struct ls_error *err)
+{
+	struct ls_pgd *pg = (struct ls_pgd *)dst;
+	enum ls_class class = ls_pgd_ready(pg, err);
+
+	if (!class)
+		class = ls_pgd_marks(pg, arena, ret, ret_count, err);
+	if (class)
+		ls_pgd_settle(pg);
+	return class;
+}
+
 static struct ls_destination *pg_close(struct ls_destination *dst)
 {
 	ls_pgd_free((struct ls_pgd *)dst);
@@ -79,6 +92,7 @@ const struct ls_destination_ops ls_destination_postgres = {
 	.apply = pg_apply,
 	.waits = pg_waits,
 	.yield = pg_yield,
+	.stand = pg_stand,
 	.close = pg_close,
 	.check = ls_pgd_check,
 	.marks = pg_marks,

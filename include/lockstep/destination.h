@@ -143,6 +143,11 @@ struct ls_destination_ops {
 	enum ls_class (*passed)(struct ls_destination *dst, const struct ls_mark *mark, const int64_t *offset,
 				size_t count, struct ls_arena *arena, bool *ret, struct ls_error *err);
 
+	/* stand reads all marks of this destination as it stands now, claiming nothing, on the session of the lane. MAY
+	 * be NULL: then a destination that goes back to an older state is noticed only where an event arrives. */
+	enum ls_class (*stand)(struct ls_destination *dst, struct ls_arena *arena, struct ls_mark **ret,
+			       size_t *ret_count, struct ls_error *err);
+
 	/* close accepts NULL and a half-open destination; returns NULL. */
 	struct ls_destination *(*close)(struct ls_destination *dst);
 
