@@ -318,12 +318,12 @@ class Oracle:
                         older.append(f'{what}: the source never deleted it after that revision')
                     last[row] = (max(top, old), min(after, default=top))
                 continue
-            if new == top and not (old == new):
+            if new < floor:
+                back.append(f'{what}, although deleted at rev {floor}')
+            elif new == top and not (old == new):
                 twice.append(f'{what}, which took effect before')
             elif new < top:
                 older.append(f'{what}, after rev {top}')
-            elif new < floor:
-                back.append(f'{what}, although deleted at rev {floor}')
             last[row] = (max(new, top), 0)
         self.wrong('older', older)
         self.wrong('twice', twice)
@@ -404,10 +404,10 @@ class Oracle:
                 states[key] = (stamp, state)
         return states, markers
 
-    def versions(self):
+    def versions(self, patience=30):
         with open(os.path.join(os.path.dirname(__file__), '..', '..', 'schemas', 'version_state.avsc')) as f:
             schema = fastavro.parse_schema(json.load(f), _force=True)
-        end, marks = time.monotonic() + 30, self.marks()
+        end, marks = time.monotonic() + patience, self.marks()
         wrong, count = [], 0
         for entity, table, _ in ENTITIES:
             events, topic = f'{self.world.topics.prefix}.{entity}', f'{self.world.topics.prefix}.{entity}.versions.warehouse'

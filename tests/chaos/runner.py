@@ -152,6 +152,9 @@ class Run:
                     if any(s in line for s in SANITIZERS):
                         self.world.violation('sanitizer', f'{process.name}: {line.strip()[:300]}, see {process.log_path}')
 
+    def forget(self):
+        shutil.rmtree(self.world.dir, ignore_errors=True)
+
     def result(self):
         w = self.world
         kinds = collections.Counter(kind for kind, _ in w.violations)
