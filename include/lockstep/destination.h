@@ -14,6 +14,7 @@ struct ls_destination_context {
 	const char *ledger_schema; /* "identity" */
 	const char *owner;         /* who claims: instance or host-pid-lane, for people */
 	bool ledger_full;
+	bool is_source; /* a source of the same name exists: two-way, its capture must know our writes from others */
 	bool create_tables, add_columns; /* on_missing_table / on_missing_column: create */
 	int64_t ledger_retention_ms;
 	struct ls_lane_stats *stats; /* metrics/stats.h; never NULL */

@@ -149,7 +149,8 @@ static void check_session(const struct look *look)
 	if (!privilege(look, "SELECT pg_catalog.has_function_privilege($1, 'EXECUTE')",
 		       "pg_catalog.pg_replication_origin_session_setup(text)"))
 		ls_report_add(
-			look->report, LS_CHECK_POSTGRES, LS_LEVEL_WARNING, look->subject,
+			look->report, LS_CHECK_POSTGRES,
+			look->dst->context->is_source ? LS_LEVEL_FAILED : LS_LEVEL_WARNING, look->subject,
 			"GRANT EXECUTE ON FUNCTION pg_replication_origin_oid(text), "
 			"pg_replication_origin_create(text), "
 			"pg_replication_origin_session_setup(text) to this role; needed only where this database is a "

@@ -45,31 +45,43 @@ struct ls_pgd *ls_pgd_free(struct ls_pgd *dst)
 	return NULL;
 }
 
-/* take_origin marks this session's writes as ours, so that capture on the same database can leave them out. Before
- * PostgreSQL 16 a session needs an origin for itself, hence the numbers. A role that may not do so goes on without:
- * `check` says it. */
-static void take_origin(struct ls_pgd *dst)
+static enum ls_class no_origin(const struct ls_pgd *dst, struct ls_error *err)
 {
-	struct ls_error err = { .class = LS_OK };
+	char text[sizeof(err->text)];
+
+	memcpy(text, err->text, sizeof(text));
+	return ls_fail(
+		err, err->class == LS_FENCED ? LS_RETRY : err->class, "origin",
+		"destination \"%s\" is a source too, and capture would send its writes back as local edits, because "
+		"they cannot be marked with a replication origin; grant EXECUTE on the pg_replication_origin "
+		"functions, "
+		"drop origins that nobody uses (pg_replication_origin_status) or raise max_replication_slots: %s",
+		dst->context->name, text);
+}
+
+/* take_origin marks this session's writes as ours, so that capture on the same database can leave them out. Before
+ * PostgreSQL 16 a session needs an origin for itself, hence the numbers. A role that may not do so goes on without
+ * where nothing is captured. */
+static enum ls_class take_origin(struct ls_pgd *dst, struct ls_error *err)
+{
 	char name[LS_PG_ORIGIN];
+	enum ls_class class = LS_FENCED;
 
 	dst->origin = false;
-	for (int i = 1; i <= ORIGINS_MAX && !dst->origin; i++) {
+	for (int i = 1; i <= ORIGINS_MAX && class == LS_FENCED; i++) { /* active in another session: take the next */
 		const char *value[1] = { ls_pg_origin_name(dst->context->name, i, name) };
-		enum ls_class class;
 
 		class = ls_pg_params(dst->conn,
 				     "SELECT pg_catalog.pg_replication_origin_create($1) "
 				     "WHERE pg_catalog.pg_replication_origin_oid($1) IS NULL",
-				     1, value, NULL, &err);
-		if (class && strncmp(err.code, "23505", 5) != 0)
+				     1, value, NULL, err);
+		if (class && strncmp(err->code, "23505", 5) != 0)
 			break;
 		class = ls_pg_params(dst->conn, "SELECT pg_catalog.pg_replication_origin_session_setup($1)", 1, value,
-				     NULL, &err);
-		dst->origin = class == LS_OK;
-		if (class && class != LS_FENCED) /* LS_FENCED: active in another session, take the next */
-			break;
+				     NULL, err);
 	}
+	dst->origin = class == LS_OK;
+	return dst->origin || !dst->context->is_source ? LS_OK : no_origin(dst, err);
 }
 
 static enum ls_class set_up(struct ls_pgd *dst, PGconn *conn, struct ls_error *err)
@@ -106,9 +118,9 @@ enum ls_class ls_pgd_ready(struct ls_pgd *dst, struct ls_error *err)
 	}
 	dst->conn = conn;
 	dst->session++;
-	if (dst->takes_origin && !LS_MUTANT("origin.none"))
-		take_origin(dst);
-	class = dst->takes_origin ? ls_pgd_guard_ready(dst, err) : LS_OK;
+	class = dst->takes_origin && !LS_MUTANT("origin.none") ? take_origin(dst, err) : LS_OK;
+	if (!class && dst->takes_origin)
+		class = ls_pgd_guard_ready(dst, err);
 	if (class) {
 		dst->conn = ls_pg_close(dst->conn);
 		return class;
