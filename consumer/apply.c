@@ -74,6 +74,7 @@ static enum ls_class committed(struct ls_sink_lane *lane, struct ls_part *part, 
 	part->mark.next_offset = slice->next_offset;
 	part->mark.max_version = slice->max_version;
 	lane->failures = 0;
+	part->hold_ms = 0;
 	ls_backoff_reset(&lane->backoff);
 	if (batch->again)
 		ls_wait_done(part, slice);
@@ -149,7 +150,7 @@ static enum ls_class reclaim(struct ls_sink_lane *lane, struct ls_part *part, co
 	return LS_OK;
 }
 
-/* A schema the destination does not have yet is a matter of waiting for a person, not of stopping the other lanes. */
+/* A schema the destination does not have yet is a matter of waiting for a person, not of stopping the others. */
 static bool is_mendable(enum ls_class class, const struct ls_error *err)
 {
 	return class == LS_FATAL && strncmp(err->code, "42", 2) == 0;
@@ -254,7 +255,7 @@ static enum ls_class attempt(struct ls_sink_lane *lane, struct ls_part *part, co
 			mark_known(batch->items, &outcome);
 	} while (!class && outcome.known_count);
 	LS_FAILPOINT("sink.apply_returned");
-	if (!batch->again && (class == LS_RETRY || is_mendable(class, err))) {
+	if (!batch->again && class == LS_RETRY) {
 		struct ls_error why = *err;
 
 		class = recover(lane, part, &slice, &why, &done, err);
@@ -340,6 +341,10 @@ static enum ls_class apply_all(struct ls_sink_lane *lane, struct ls_part *part, 
 			if (class && class != LS_POISON)
 				return class;
 			continue;
+		}
+		if (!all.again && is_mendable(class, &why)) {
+			ls_hold(lane, part, &why);
+			return LS_OK;
 		}
 		if (class) {
 			*err = why;

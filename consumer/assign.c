@@ -168,6 +168,7 @@ void ls_sink_drop(struct ls_sink_lane *lane)
 	for (size_t i = 0; i < lane->part_count; i++) {
 		ls_reader_close(lane->part[i].reader);
 		ls_wait_free(&lane->part[i]);
+		ls_hold_free(&lane->part[i]);
 	}
 	for (size_t i = 0; i < lane->unit_count; i++)
 		ls_unit_free(lane->unit[i]);

@@ -211,6 +211,7 @@ static size_t drop_passing(struct ls_sink_lane *lane, size_t count)
 
 static enum ls_class work(struct ls_sink_lane *lane, struct ls_part *part, size_t count, struct ls_error *err)
 {
+	uint64_t generation = lane->generation;
 	size_t at = skip_old(part, lane->message, count);
 	enum ls_class class = LS_OK;
 
@@ -222,6 +223,10 @@ static enum ls_class work(struct ls_sink_lane *lane, struct ls_part *part, size_
 		if (!class)
 			class = ls_sink_apply(lane, part, lane->item, lane->message + at, n, err);
 		at += n;
+		if (!class && generation == lane->generation && ls_hold_is(part)) {
+			ls_hold_keep(part, lane->message, count);
+			return LS_OK;
+		}
 	}
 	for (size_t i = 0; i < count; i++)
 		ls_message_free(&lane->message[i]);
@@ -245,8 +250,11 @@ static enum ls_class step(struct ls_sink_lane *lane, struct ls_part *part, size_
 	class = ls_wait_retry(lane, part, err);
 	if (class || ls_wait_full(lane, part))
 		return class;
-	*ret_count = ls_partition_fetch(part->queue, 0, lane->message, (size_t)lane->config->batch_size);
-	*ret_count = drop_passing(lane, *ret_count);
+	if (ls_hold_is(part))
+		*ret_count = ls_hold_take(part, lane->message);
+	else
+		*ret_count = drop_passing(
+			lane, ls_partition_fetch(part->queue, 0, lane->message, (size_t)lane->config->batch_size));
 	if (*ret_count)
 		class = work(lane, part, *ret_count, err);
 	return class;

@@ -6,6 +6,7 @@
  *   apply.c   a batch into the destination, with bisection and retries
  *   dead.c    dead letters
  *   wait.c    events that wait for rows of other partitions
+ *   hold.c    partitions that wait until their destination is mended
  *   decode.c  bytes to items */
 #pragma once
 
@@ -82,6 +83,9 @@ struct ls_part {
 	struct ls_map waiting_keys; /* entity id -> struct ls_waiting */
 	int64_t retry_at_ms, retry_ms;
 	unsigned retries;
+	struct ls_message *held; /* taken and not applied: the destination has to be mended for them first */
+	size_t held_count;
+	int64_t held_until_ms, hold_ms; /* 0: not held */
 };
 
 struct ls_sink_lane {
@@ -210,6 +214,16 @@ enum ls_class ls_wait_retry(struct ls_sink_lane *lane, struct ls_part *part, str
 /* ---- look.c ---- */
 /* ls_sink_look compares, now and then, the marks at the destination with those of the lane. LS_FENCED: they differ. */
 enum ls_class ls_sink_look(struct ls_sink_lane *lane, struct ls_error *err);
+
+/* ---- hold.c ---- */
+/* ls_hold puts a partition off until a person has mended the destination; the others go on. */
+void ls_hold(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_error *why);
+bool ls_hold_is(const struct ls_part *part);
+/* ls_hold_keep takes message[0..count): what was not applied was taken from the queue and does not come again. */
+void ls_hold_keep(struct ls_part *part, struct ls_message *message, size_t count);
+/* ls_hold_take gives them back once it is time to try again; returns how many, maybe 0. */
+size_t ls_hold_take(struct ls_part *part, struct ls_message *message);
+void ls_hold_free(struct ls_part *part);
 
 /* ---- apply.c ---- */
 enum ls_class ls_sink_apply(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items,
