@@ -137,6 +137,13 @@ static enum ls_class reclaim(struct ls_sink_lane *lane, struct ls_part *part, co
 	if (class)
 		return class;
 	LS_FAILPOINT_ERROR("sink.reclaimed", err);
+	/* It may not have moved this log yet; but the state held here lacks what it did in the other one. */
+	if (mark.owner_epoch != part->mark.owner_epoch + 1)
+		return ls_fail(err, LS_FENCED, "owner_epoch",
+			       "destination %s, topic %.*s partition %d: another sink has claimed it in between "
+			       "(epoch %lld after %lld)",
+			       lane->config->name, LS_ARG(mark.topic), mark.partition, (long long)mark.owner_epoch,
+			       (long long)part->mark.owner_epoch);
 	if (mark.next_offset != part->mark.next_offset && mark.next_offset != slice->next_offset)
 		return ls_fail(err, LS_FENCED, "next_offset",
 			       "destination %s, topic %.*s partition %d: its mark stands at "

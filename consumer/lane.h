@@ -57,6 +57,7 @@ struct ls_unit {
 	struct ls_reader *reader; /* of the versions topic while restoring */
 	struct ls_map heal;       /* keys whose last record is not their greatest: published again when ready */
 	struct ls_arena *heal_arena;
+	uint64_t heal_sent; /* all is healed once as many records are acknowledged; UINT64_MAX: not sent yet */
 	struct ls_receipt receipt;
 	bool meta_dirty;
 	int64_t restored; /* records read */

@@ -50,6 +50,14 @@ struct ls_unit *ls_unit_open(struct ls_sink_lane *lane, const struct ls_sink_ent
 	return unit;
 }
 
+/* note_next takes down up to where the versions topic is folded in here; not past what is to be healed until that is
+ * acknowledged, because only who reads the two records knows of it. */
+static void note_next(struct ls_unit *unit)
+{
+	if (unit->heal_sent <= unit->receipt.acked)
+		unit->meta.versions_next = unit->receipt.next;
+}
+
 /* ---- publishing ---- */
 
 static enum ls_class publish(struct ls_sink_lane *lane, struct ls_unit *unit, struct ls_str entity_id,
@@ -98,7 +106,7 @@ static enum ls_class store_some(struct ls_unit *unit, struct ls_plan_key **key, 
 	if (class)
 		return class;
 	unit->meta.owner_epoch = unit->owner_epoch;
-	unit->meta.versions_next = unit->receipt.next;
+	note_next(unit);
 	unit->meta_dirty = false;
 	return ls_store_commit(unit->store, &unit->meta, err);
 }
@@ -172,7 +180,7 @@ static enum ls_class save_meta(struct ls_unit *unit, struct ls_error *err)
 	if (class)
 		return class;
 	unit->meta.owner_epoch = unit->owner_epoch;
-	unit->meta.versions_next = unit->receipt.next;
+	note_next(unit);
 	unit->meta_dirty = false;
 	return ls_store_commit(unit->store, &unit->meta, err);
 }
@@ -257,6 +265,8 @@ static void mark_heal(struct ls_unit *unit, struct ls_str key, bool needed)
 		return;
 	slot = ls_map_at(&unit->heal, needed ? ls_arena_str(unit->heal_arena, key) : key);
 	slot->value = needed ? (void *)unit : NULL;
+	if (needed)
+		unit->heal_sent = UINT64_MAX;
 }
 
 static enum ls_class fold_record(struct ls_sink_lane *lane, struct ls_unit *unit, const struct ls_message *message,
@@ -304,7 +314,7 @@ static enum ls_class fold_records(struct ls_sink_lane *lane, struct ls_unit *uni
 	if (class)
 		return class;
 	unit->meta.owner_epoch = unit->owner_epoch;
-	unit->meta.versions_next = unit->receipt.next;
+	note_next(unit);
 	return ls_store_commit(unit->store, &unit->meta, err);
 }
 
@@ -324,6 +334,8 @@ static enum ls_class heal(struct ls_sink_lane *lane, struct ls_unit *unit, struc
 	ls_store_read_end(unit->store);
 	ls_map_clear(&unit->heal);
 	ls_arena_reset(unit->heal_arena);
+	if (!class && unit->heal_sent == UINT64_MAX)
+		unit->heal_sent = unit->receipt.sent;
 	return class;
 }
 

@@ -63,6 +63,15 @@ static enum ls_class pg_stand(struct ls_destination *dst, struct ls_arena *arena
 	return class;
 }
 
+static enum ls_class pg_passed(struct ls_destination *dst, const struct ls_mark *mark, const int64_t *offset,
+			       size_t count, struct ls_arena *arena, bool *ret, struct ls_error *err)
+{
+	struct ls_pgd *pg = (struct ls_pgd *)dst;
+	enum ls_class class = ls_pgd_ready(pg, err);
+
+	return class ? class : ls_pgd_passed(pg, mark, offset, count, arena, ret, err);
+}
+
 static struct ls_destination *pg_close(struct ls_destination *dst)
 {
 	ls_pgd_free((struct ls_pgd *)dst);
@@ -92,6 +101,7 @@ const struct ls_destination_ops ls_destination_postgres = {
 	.apply = pg_apply,
 	.waits = pg_waits,
 	.yield = pg_yield,
+	.passed = pg_passed,
 	.stand = pg_stand,
 	.close = pg_close,
 	.check = ls_pgd_check,

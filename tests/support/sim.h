@@ -87,6 +87,7 @@ struct sim_log {
 
 struct sim_mark {
 	int64_t next_offset, owner_epoch, max_version;
+	int owner;
 };
 
 struct sim_row {

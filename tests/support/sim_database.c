@@ -58,6 +58,7 @@ static enum ls_class destination_claim(struct ls_destination *base, struct ls_ma
 		struct sim_mark *held = &sim->data.mark[place(sim, &mark[i])];
 
 		mark[i].owner_epoch = ++held->owner_epoch;
+		held->owner = lane->number;
 		mark[i].next_offset = held->next_offset;
 		mark[i].max_version = held->max_version;
 		sim_note(sim, "claims %s/%d: epoch %lld, next %lld, max v%lld", sim->events[place(sim, &mark[i])].topic,
@@ -263,14 +264,16 @@ static void promise(struct sim_lane *lane, const struct ls_slice *slice)
 	lane->promise = promise;
 }
 
-static bool fenced(const struct sim *sim, const struct ls_mark *mine)
+static bool fenced(const struct sim_lane *lane, const struct ls_mark *mine)
 {
+	const struct sim *sim = lane->sim;
 	const struct sim_mark *mark = &sim->data.mark[place(sim, mine)];
 
 	if (sim->mutant == SIM_MARK_UNCHECKED)
 		return false;
 	return mark->next_offset != mine->next_offset ||
-	       (mark->owner_epoch != mine->owner_epoch && sim->mutant != SIM_ZOMBIE_UNFENCED);
+	       ((mark->owner_epoch != mine->owner_epoch || mark->owner != lane->number) &&
+		sim->mutant != SIM_ZOMBIE_UNFENCED);
 }
 
 static enum ls_class destination_apply(struct ls_destination *base, const struct ls_slice *slice,
@@ -286,7 +289,7 @@ static enum ls_class destination_apply(struct ls_destination *base, const struct
 	sim_keep_promise(lane);
 	if (!sim->calm && test_chance(&sim->seed, 4))
 		return ls_fail(err, LS_RETRY, "08006", "the connection was lost before the commit");
-	if (fenced(sim, &slice->mark))
+	if (fenced(lane, &slice->mark))
 		return ls_fail(err, LS_FENCED, "LS001", "the mark is not as expected");
 	if (known(sim, slice, arena, ret))
 		return LS_OK;
@@ -313,7 +316,7 @@ static enum ls_class destination_passed(struct ls_destination *base, const struc
 	(void)arena;
 	if (sim_step(lane))
 		return ls_fail(err, LS_FATAL, "dead", "dead");
-	if (fenced(sim, mark))
+	if (fenced(lane, mark))
 		return ls_fail(err, LS_FENCED, "LS001", "the mark is not as expected");
 	for (size_t i = 0; i < count; i++)
 		ret[i] = sim->mutant != SIM_NOTES_UNREAD && sim->data.passed[place(sim, mark)][offset[i]];

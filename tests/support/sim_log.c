@@ -69,7 +69,7 @@ static void make_edit(struct sim *sim, size_t i, struct clocks *clocks)
 	edit->poison = !edit->deletes && test_chance(&sim->seed, 6);
 	/* Unchanged columns are left out only where one source writes a row that is there. */
 	edit->partial = !edit->deletes && !sim->two_way && clocks->present[key] && test_chance(&sim->seed, 40);
-	edit->ahead = sim->two_way && test_chance(&sim->seed, 2);
+	edit->ahead = sim->two_way && !sim->restores && test_chance(&sim->seed, 2);
 	if (edit->ahead)
 		edit->version = version += 600000000;
 	clocks->present[key] = !edit->deletes && !edit->poison && !edit->ahead;
@@ -126,7 +126,8 @@ static void append(struct sim *sim, struct sim_log *log, int edit)
 		log->next++; /* a gap */
 	sim_log_append(sim, log, ls_arena_str(sim->arena, (struct ls_str){ id, 2 }), e ? e->bytes : LS_STR("no event"),
 		       edit);
-	log->record[log->count - 1].refused = e && e->poison && !test_chance(&sim->seed, 20);
+	/* What is refused once may be taken the next time, unless there is a backup to meet it twice from. */
+	log->record[log->count - 1].refused = e && e->poison && (sim->restores || !test_chance(&sim->seed, 20));
 	sim_note(sim, "%s/%d:%lld is %s (%s) v%lld of source %zu, key %zu%s%s%s%s", log->topic, log->partition,
 		 (long long)log->next - 1, e ? e->name : "rubbish", e ? e->event_id : "", e ? (long long)e->version : 0,
 		 e ? e->source : 0, e ? e->key : 0, e && e->deletes ? ", a delete" : "",

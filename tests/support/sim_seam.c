@@ -69,6 +69,7 @@ enum ls_class __wrap_ls_part_fold(struct ls_sink_lane *lane, struct ls_part *par
 	if (self->sim->mutant != SIM_NO_FOLD)
 		return __real_ls_part_fold(lane, part, err);
 	part->phase = LS_PART_RUN;
+	part->unit->folding--;
 	return LS_OK;
 }
 

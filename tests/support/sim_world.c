@@ -351,7 +351,7 @@ static void clear(struct sim *sim, uint64_t seed)
 	memset(sim->copy, 0, sizeof sim->copy);
 	memset(sim->old_copy, 0, sizeof sim->old_copy);
 	for (size_t i = 0; i < SIM_TOPICS; i++)
-		sim->data.mark[i] = (struct sim_mark){ -1, 0, LS_NONE };
+		sim->data.mark[i] = (struct sim_mark){ -1, 0, LS_NONE, -1 };
 	for (size_t key = 0; key < SIM_KEYS; key++)
 		sim->data.row[key] = (struct sim_row){ false, -1, -1, -1 };
 }

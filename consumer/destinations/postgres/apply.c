@@ -109,6 +109,7 @@ static enum ls_class write_script(struct ls_pgd *dst, const struct plan *plan, b
 		ls_pgd_add_forget_dead(dst, plan->slice, plan->arena);
 	if (plan->ledger)
 		add_ledger_copy(dst);
+	ls_pgd_add_passed(dst, plan->slice, plan->arena); /* behind it: who was applied in this slice is not dead */
 	if (plan->slice->careful)
 		return ls_pgd_add_careful(dst, plan->shape, plan->shape_count, plan->arena, err);
 	for (size_t i = 0; i < plan->shape_count; i++) {

@@ -2,7 +2,7 @@
  *
  * One slice is one transaction, sent as one script: the mark, the ledger entries by COPY, then per shape of write a
  * COPY into a temporary staging table and the statements that carry it into the target. postgres.c holds the contract,
- * session.c the connection, ledger.c the ledger tables, target.c what the catalog says about a table, shape.c the
+ * session.c the connection, ledger.c the ledger tables, passed.c what took no effect, target.c what the catalog says about a table, shape.c the
  * statements of a group of like writes, copytext.c the bytes of COPY, apply.c the transaction, verdict.c what an error
  * of it means, careful.c a slice row by row, wait.c what waits for other rows, yield.c circles of them, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */
 #pragma once
@@ -103,6 +103,7 @@ void ls_pgd_add_mark(struct ls_pgd *dst, const struct ls_slice *slice, struct ls
 void ls_pgd_add_forget_dead(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena);
 enum ls_class ls_pgd_known(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena,
 			   struct ls_outcome *ret, struct ls_error *err);
+void ls_pgd_add_owned(struct ls_pgd *dst, const struct ls_mark *mark, struct ls_buf *sql);
 void ls_pgd_prune(struct ls_pgd *dst, bool idle);
 bool ls_pgd_in_ledger(enum ls_entry_status status);
 
@@ -110,6 +111,11 @@ bool ls_pgd_in_ledger(enum ls_entry_status status);
 /* ls_pgd_end_stuck ends sessions of other sinks that hold these marks and wait for their client. */
 enum ls_class ls_pgd_end_stuck(struct ls_pgd *dst, const struct ls_mark *mark, size_t count, size_t *ret_ended,
 			       struct ls_error *err);
+
+/* ---- passed.c ---- */
+void ls_pgd_add_passed(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena); /* to dst->sql */
+enum ls_class ls_pgd_passed(struct ls_pgd *dst, const struct ls_mark *mark, const int64_t *offset, size_t count,
+			    struct ls_arena *arena, bool *ret, struct ls_error *err);
 
 /* ---- target.c ---- */
 /* ls_pgd_target_get: the cached target of a mapping, read from the catalog when it is not there; `like` (may be NULL)

@@ -232,6 +232,15 @@ enum ls_class ls_pgd_marks(struct ls_pgd *dst, struct ls_arena *arena, struct ls
 
 /* ---- the mark ---- */
 
+/* ls_pgd_add_owned writes the condition under which a mark is this sink's and where it left it. The epoch alone is not
+ * enough: a destination that was put back to a backup gives the same numbers once more. */
+void ls_pgd_add_owned(struct ls_pgd *dst, const struct ls_mark *mark, struct ls_buf *sql)
+{
+	ls_buf_printf(sql, "owner_epoch = %lld AND next_offset = %lld AND owner = ", (long long)mark->owner_epoch,
+		      (long long)mark->next_offset);
+	ls_pg_add_literal(sql, ls_str_of(dst->context->owner ? dst->context->owner : ""));
+}
+
 void ls_pgd_add_mark(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena)
 {
 	struct ls_buf *body = &dst->body;
@@ -252,9 +261,10 @@ void ls_pgd_add_mark(struct ls_pgd *dst, const struct ls_slice *slice, struct ls
 	ls_buf_add_text(body, " AND topic = ");
 	ls_pg_add_literal(body, slice->mark.topic);
 	ls_buf_printf(body, " AND partition = %d", (int)slice->mark.partition);
-	if (!LS_MUTANT("mark.unchecked"))
-		ls_buf_printf(body, " AND owner_epoch = %lld AND next_offset = %lld",
-			      (long long)slice->mark.owner_epoch, (long long)slice->mark.next_offset);
+	if (!LS_MUTANT("mark.unchecked")) {
+		ls_buf_add_text(body, " AND ");
+		ls_pgd_add_owned(dst, &slice->mark, body);
+	}
 	ls_buf_add_text(body, "; ");
 	ls_buf_add_text(body, "IF NOT FOUND THEN RAISE EXCEPTION USING ERRCODE = 'LS001', MESSAGE = 'mark moved'; "
 			      "END IF; END");
@@ -267,7 +277,7 @@ void ls_pgd_add_mark(struct ls_pgd *dst, const struct ls_slice *slice, struct ls
 
 bool ls_pgd_in_ledger(enum ls_entry_status status)
 {
-	return status != LS_ENTRY_DUPLICATE;
+	return status == LS_ENTRY_APPLIED || status == LS_ENTRY_STALE;
 }
 
 /* add_ids writes the event ids of the slice as a list of literals. */
@@ -358,7 +368,7 @@ void ls_pgd_prune(struct ls_pgd *dst, bool idle)
 	LS_PGRESULT res = NULL;
 	struct ls_buf *sql = &dst->sql;
 
-	if (!dst->context->ledger_full || dst->context->ledger_retention_ms <= 0 || now_ms < dst->next_prune_ms)
+	if (dst->context->ledger_retention_ms <= 0 || now_ms < dst->next_prune_ms)
 		return;
 	dst->next_prune_ms = now_ms + PRUNE_EVERY_MS;
 	LS_FAILPOINT("pg.prune");
