@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_RECORD = 8192, BOOT_ID = 36 };
+enum { MAX_RECORD = 8192, BOOT_ID = 36, LOCK_BYTES = 16384 /* more than LMDB's own 126 readers take */ };
 static const size_t first_map_bytes = (size_t)16 << 30; /* address space, not memory */
 
 /* 0xff starts no UTF-8 text, so no entity id can be this key. */
@@ -73,11 +73,33 @@ static void read_boot_id(char out[BOOT_ID])
 	close(fd);
 }
 
+/* reserve_lock gives the lock file its blocks beforehand. LMDB maps it right after making it longer, and on a full disk
+ * a page that has no block is a SIGBUS, where this is an error. */
+static int reserve_lock(const struct ls_store *store)
+{
+	char path[600];
+	struct stat st;
+	int fd, rc = 0;
+
+	snprintf(path, sizeof path, "%s/lock.mdb", store->path);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return errno;
+	if (fstat(fd, &st))
+		rc = errno;
+	else if (st.st_size < LOCK_BYTES)
+		rc = posix_fallocate(fd, 0, LOCK_BYTES);
+	close(fd);
+	return rc;
+}
+
 static int env_open(struct ls_store *store)
 {
 	MDB_txn *txn = NULL;
-	int rc = mdb_env_create(&store->env);
+	int rc = reserve_lock(store);
 
+	if (!rc)
+		rc = mdb_env_create(&store->env);
 	if (rc)
 		return rc;
 	store->map_bytes = first_map_bytes;
@@ -156,6 +178,7 @@ enum ls_class ls_store_open(const char *state_dir, const char *destination, cons
 	rc = open_checked(store, &meta);
 	if (rc == MDB_VERSION_MISMATCH || rc == MDB_INVALID || rc == MDB_CORRUPTED) {
 		mdb_env_close(store->env);
+		store->env = NULL;
 		remove_files(store);
 		meta = (struct ls_store_meta){ 0 };
 		rc = open_checked(store, &meta);
