@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RESTORE_STEP = 2000, FOLD_STEP = 1000, STORE_STEP = 1000, MARKER_AGAIN_MS = 600000 };
+enum { RESTORE_STEP = 2000, FOLD_STEP = 1000, STORE_STEP = 250, MARKER_AGAIN_MS = 600000 };
 
 /* Markers have a key that is no UTF-8 text, so no entity can have it: 0xff and the name of the events topic. */
 static const char marker_lead = '\xff';

@@ -34,7 +34,7 @@ static const struct ls_kafka_setting settings[] = {
 	{ "message.max.bytes", "16777216", LS_FALLBACK },
 	{ "compression.type", "lz4", LS_FALLBACK },
 	/* Bounds of memory, both needed: librdkafka adds some 250 bytes to each message, more than a state is long. */
-	{ "queue.buffering.max.messages", "50000", LS_FALLBACK },
+	{ "queue.buffering.max.messages", "30000", LS_FALLBACK },
 	{ "queue.buffering.max.kbytes", "16384", LS_FALLBACK },
 	{ "sticky.partitioning.linger.ms", "0", LS_FALLBACK },
 	{ "topic.metadata.propagation.max.ms", "5000", LS_FALLBACK },
