@@ -151,6 +151,15 @@ static bool text(struct ls_wire *wire, struct ls_arena *arena, struct ls_str *re
 	return true;
 }
 
+/* A map may repeat a key on the wire; which of its versions counts nobody could say. */
+static bool is_seen_twice(const struct ls_state *state)
+{
+	for (size_t i = 0; i < state->seen_count; i++)
+		if (ls_str_equal(state->seen[i].source, state->seen[state->seen_count].source))
+			return true;
+	return false;
+}
+
 static bool read_seen(struct ls_wire *wire, struct ls_arena *arena, struct ls_state *state)
 {
 	uint64_t left = 0;
@@ -163,7 +172,7 @@ static bool read_seen(struct ls_wire *wire, struct ls_arena *arena, struct ls_st
 		if (state->seen_count == LS_SEEN_MAX)
 			return false;
 		if (!text(wire, arena, &state->seen[state->seen_count].source) ||
-		    !ls_wire_long(wire, &state->seen[state->seen_count].version))
+		    !ls_wire_long(wire, &state->seen[state->seen_count].version) || is_seen_twice(state))
 			return false;
 		state->seen_count++;
 	}
@@ -183,7 +192,7 @@ enum ls_class ls_state_decode(struct ls_state_codec *codec, struct ls_str bytes,
 	    !text(&wire, arena, &ret->stamp.source) || !ls_wire_bool(&wire, &ret->deleted) ||
 	    !text(&wire, arena, &ret->event_id) || !read_seen(&wire, arena, ret) ||
 	    !ls_wire_long(&wire, &ret->offset) || !ls_wire_long(&wire, &ret->owner_epoch))
-		return refuse(err, "it ends early or a length in it is wrong");
+		return refuse(err, "it ends early, a length in it is wrong, or it has a source twice");
 	if (ls_wire_left(&wire))
 		return refuse(err, "bytes are left over behind it");
 	return LS_OK;
