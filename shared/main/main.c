@@ -7,8 +7,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+/* The leak check of a sanitized build traces its own process. */
+#if defined(__SANITIZE_ADDRESS__)
+#define LEAK_CHECK 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LEAK_CHECK 1
+#endif
+#endif
+#ifndef LEAK_CHECK
+#define LEAK_CHECK 0
+#endif
 
 struct flags {
 	const char *config;
@@ -83,6 +96,20 @@ static void allow_files(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* A core file would hold every password of the configuration, also the copies that libpq and librdkafka make. It comes
+ * after the configuration was read, because /proc/self/fd is closed to an ordinary user from here on. */
+static void forbid_core_files(void)
+{
+	const struct rlimit none = { 0, 0 };
+	const char *wanted = getenv("LOCKSTEP_CORE");
+
+	if (wanted && strcmp(wanted, "1") == 0)
+		return;
+	(void)setrlimit(RLIMIT_CORE, &none);
+	if (!LEAK_CHECK)
+		(void)prctl(PR_SET_DUMPABLE, 0L, 0L, 0L, 0L);
+}
+
 static const char *config_file(const struct flags *flags)
 {
 	const char *environment = getenv("LOCKSTEP_CONFIG");
@@ -108,6 +135,7 @@ static enum ls_exit load_config(struct ls_app *app, const struct flags *flags, s
 	app->config = *ret;
 	for (const char *const *secret = (*ret)->secret; *secret; secret++)
 		ls_log_secret(app->log, *secret);
+	forbid_core_files();
 	return LS_EXIT_DONE;
 }
 
