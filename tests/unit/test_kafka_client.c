@@ -1,4 +1,5 @@
 /* Producer, consumer and reader against librdkafka's mock cluster: what is sent arrives, what fails is told. */
+#include "kafka/handle.h"
 #include "core/time.h"
 #include "kafka/client.h"
 #include "mock_kafka.h"
@@ -219,6 +220,22 @@ static void a_missing_topic_says_what_to_do(void **state)
 	ls_producer_close(producer);
 }
 
+/* A broker that has just started may answer before it knows the partitions that it leads; the client then has not heard
+ * of a partition that it knew a moment ago. */
+static void what_a_broker_says_while_it_starts_passes(void **state)
+{
+	static const rd_kafka_resp_err_t code[] = {
+		RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION,
+		RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+		RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE,
+		RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof code / sizeof code[0]; i++)
+		assert_int_equal(ls_kafka_class(code[i]), LS_RETRY);
+}
+
 static void an_unreachable_broker_is_told_and_forgotten_when_it_is_back(void **state)
 {
 	struct mock_kafka *mock = *state;
@@ -408,6 +425,7 @@ int main(void)
 		T(errors_that_pass_lose_and_double_nothing),
 		T(a_refused_topic_is_a_matter_of_credentials),
 		T(a_missing_topic_says_what_to_do),
+		cmocka_unit_test(what_a_broker_says_while_it_starts_passes),
 		T(an_unreachable_broker_is_told_and_forgotten_when_it_is_back),
 		T(a_full_queue_asks_to_wait_and_an_oversized_message_never_fits),
 		cmocka_unit_test(properties_that_would_break_a_guarantee_are_refused),
