@@ -3,6 +3,7 @@ import argparse, collections, importlib, json, os, pkgutil, random, shutil, sign
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, f'{HERE}/faults']
+import oracle
 from oracle import Oracle
 from servers import ROOT, until
 from tables import ENTITIES, make_destination, make_source
@@ -234,6 +235,7 @@ def arguments():
     parser.add_argument('--dir', default=f'{ROOT}/build/tests/chaos', help='where servers and logs of the runs are')
     parser.add_argument('--gap', type=float, default=GAP, help='mean seconds between two faults (4)')
     parser.add_argument('--pace', type=float, default=0.15, help='mean seconds of rest between two transactions of each of 4 workers (0.15)')
+    parser.add_argument('--lag-seconds', type=int, default=oracle.LAG_SECONDS, help='how long the lag may take after the last fault (60); more on a machine that is busy otherwise')
     parser.add_argument('--huge', action='store_true', help='with one transaction of two million rows')
     parser.add_argument('--no-proxy', action='store_true', help='connect directly, and leave out the faults that need proxies')
     parser.add_argument('--keep', action='store_true', help='leave the directory of a run without violations, too')
@@ -266,7 +268,7 @@ def main():
     out = sys.stderr if args.json else sys.stdout
     if not os.access(args.bin, os.X_OK):
         sys.exit(f'no lockstep binary at {args.bin}: build it, or name it with --bin')
-    args.bin = os.path.abspath(args.bin)
+    args.bin, oracle.LAG_SECONDS = os.path.abspath(args.bin), args.lag_seconds
     results = [once(args, seed, out) for seed in seeds_of(args)]
     if args.json:
         print(json.dumps(results, indent=1))

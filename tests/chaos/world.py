@@ -80,7 +80,8 @@ class Process:
                 self.world.violation('process', f'{self.name} did not stop within {seconds} s of SIGTERM')
                 self.popen.kill()
                 return self.popen.wait(30)
-        if code:
+        # Before its lanes are there nothing has to be brought to an end: the signal itself ends it.
+        if code not in (0, -signal.SIGTERM):
             self.world.violation('process', f'{self.name} ended with {code} after SIGTERM: {self.tail(3)}')
         return code
 
