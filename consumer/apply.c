@@ -33,6 +33,8 @@ static struct ls_slice slice_of(const struct ls_sink_lane *lane, const struct ls
 		.write = plan->write,
 		.write_count = plan->write_count,
 		.careful = batch->careful,
+		.clash = plan->clash,
+		.clash_count = plan->conflict_count,
 	};
 
 	ls_wait_list(lane, batch->items, batch->again, &slice);
@@ -81,7 +83,7 @@ static enum ls_class committed(struct ls_sink_lane *lane, struct ls_part *part, 
 	else
 		ls_wait_note(lane, part, batch->items, batch->message);
 	count_up(lane, batch, rows);
-	class = ls_sink_conflicts(lane, batch->items, err);
+	class = ls_sink_conflicts(lane, part, err);
 	if (!class)
 		LS_FAILPOINT_ERROR("sink.conflicts_sent", err);
 	return class ? class : ls_unit_save(lane, part->unit, &lane->plan, err);
@@ -251,6 +253,8 @@ static enum ls_class attempt(struct ls_sink_lane *lane, struct ls_part *part, co
 
 	do {
 		class = ls_unit_plan(lane, part->unit, batch->items, batch->count, err);
+		if (!class)
+			class = ls_conflicts_gather(lane, part->unit, batch->items, err);
 		if (class)
 			return class;
 		slice = slice_of(lane, part, batch);

@@ -1,5 +1,4 @@
-/* Dead letters: the original bytes, key and headers, with the reason beside them; and reports of conflicts. A dead
- * letter is acknowledged before the mark passes its event, so nothing is skipped silently. */
+/* Dead letters: the original bytes, key and headers, with the reason beside them. A dead letter is acknowledged before the mark passes its event, so nothing is skipped silently. */
 #include "core/arena.h"
 #include "core/failpoint.h"
 #include "core/mutant.h"
@@ -102,51 +101,5 @@ enum ls_class ls_sink_bury(struct ls_sink_lane *lane, const struct ls_message *m
 			items[i].dead_sent = true;
 	if (!class)
 		LS_FAILPOINT_ERROR("sink.dead_acked", err);
-	return class;
-}
-
-/* ---- conflicts ---- */
-
-static void add_side(struct ls_buf *out, const char *name, struct ls_str event_id, const struct ls_stamp *stamp)
-{
-	ls_buf_printf(out, ",\"%s\":{\"event_id\":", name);
-	ls_json_quote(out, event_id);
-	ls_buf_printf(out, ",\"version\":%lld,\"timestamp\":%lld,\"source\":", (long long)stamp->version,
-		      (long long)stamp->timestamp_us);
-	ls_json_quote(out, stamp->source);
-	ls_buf_add_char(out, '}');
-}
-
-enum ls_class ls_sink_conflicts(struct ls_sink_lane *lane, const struct ls_item *items, struct ls_error *err)
-{
-	enum ls_class class = LS_OK;
-
-	for (size_t i = 0; !class && i < lane->plan.conflict_count; i++) {
-		const struct ls_conflict *conflict = &lane->plan.conflict[i];
-		const struct ls_event *event = &items[conflict->item].event;
-		struct ls_stamp stamp = ls_stamp_of(event);
-		const char *names[2] = { conflict->applied ? "loser" : "winner",
-					 conflict->applied ? "winner" : "loser" };
-
-		LS_FAILPOINT_ERROR("sink.conflict_send", err);
-		ls_buf_clear(&lane->buf);
-		ls_buf_add_text(&lane->buf, "{\"destination\":");
-		ls_json_quote(&lane->buf, ls_str_of(lane->config->name));
-		ls_buf_add_text(&lane->buf, ",\"entity_type\":");
-		ls_json_quote(&lane->buf, event->entity);
-		ls_buf_add_text(&lane->buf, ",\"entity_id\":");
-		ls_json_quote(&lane->buf, event->entity_id);
-		add_side(&lane->buf, names[0], conflict->held_event_id, &conflict->held);
-		add_side(&lane->buf, names[1], event->event_id, &stamp);
-		ls_buf_add_text(&lane->buf, ",\"event\":");
-		ls_event_json(event, &lane->buf);
-		ls_buf_add_char(&lane->buf, '}');
-		class = ls_sink_send(lane, lane->conflicts, -1, event->entity_id, ls_buf_str(&lane->buf), NULL, 0,
-				     &lane->other, err);
-		if (class == LS_POISON) { /* too large as JSON: the event itself is in its topic */
-			ls_stats_error(lane->base.stats, err->text);
-			class = LS_OK;
-		}
-	}
 	return class;
 }

@@ -427,6 +427,8 @@ static enum ls_class open_all(struct ls_sink_lane *lane, struct ls_error *err)
 
 	lane->arena = ls_arena_new(0);
 	lane->plan_arena = ls_arena_new(0);
+	lane->held_arena = ls_arena_new(0);
+	ls_map_init(&lane->held);
 	lane->lane_arena = ls_arena_new(0);
 	lane->message = calloc(batch, sizeof *lane->message);
 	lane->item = calloc(batch, sizeof *lane->item);
@@ -473,6 +475,8 @@ static void close_all(struct ls_sink_lane *lane)
 	free(lane->unit);
 	lane->arena = ls_arena_free(lane->arena);
 	lane->plan_arena = ls_arena_free(lane->plan_arena);
+	lane->held_arena = ls_arena_free(lane->held_arena);
+	ls_map_release(&lane->held);
 	lane->lane_arena = ls_arena_free(lane->lane_arena);
 }
 

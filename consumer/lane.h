@@ -5,6 +5,7 @@
  *   unit.c    version state of a partition, restore, publish
  *   apply.c   a batch into the destination, with bisection and retries
  *   dead.c    dead letters
+ *   conflicts.c both sides of a conflict
  *   wait.c    events that wait for rows of other partitions
  *   hold.c    partitions that wait until their destination is mended
  *   decode.c  bytes to items */
@@ -116,6 +117,8 @@ struct ls_sink_lane {
 	size_t unit_count;
 	uint64_t generation; /* grows with every revoke: what was held before is gone */
 	struct ls_receipt dead, other;
+	struct ls_map held; /* event id -> struct ls_event: what was read again for the reports of conflicts */
+	struct ls_arena *held_arena;
 	enum ls_class delivery_class; /* first failed delivery */
 	char delivery_problem[200];
 	struct ls_backoff backoff;
@@ -186,7 +189,13 @@ void ls_item_kill(struct ls_sink_lane *lane, struct ls_item *item, const struct 
 /* ls_sink_bury sends the dead letters among items[0..count) that are not sent yet and waits for them. */
 enum ls_class ls_sink_bury(struct ls_sink_lane *lane, const struct ls_message *message, struct ls_item *items,
 			   size_t count, struct ls_error *err);
-enum ls_class ls_sink_conflicts(struct ls_sink_lane *lane, const struct ls_item *items, struct ls_error *err);
+
+/* ---- conflicts.c ---- */
+/* ls_conflicts_gather finds both sides of the plan's conflicts, and takes out those that are none. */
+enum ls_class ls_conflicts_gather(struct ls_sink_lane *lane, const struct ls_unit *unit, const struct ls_item *items,
+				  struct ls_error *err);
+/* ls_sink_conflicts sends them to {prefix}.conflicts and waits until they are acknowledged. */
+enum ls_class ls_sink_conflicts(struct ls_sink_lane *lane, const struct ls_part *part, struct ls_error *err);
 
 /* ---- wait.c ---- */
 bool ls_wait_is_constraint(const char *code);

@@ -149,6 +149,7 @@ static void decide_item(struct ls_plan *plan, const struct ls_plan_input *input,
 {
 	struct ls_stamp held = key->state.stamp;
 	struct ls_str held_event_id = key->state.event_id;
+	int64_t held_offset = key->state.offset;
 	bool changed;
 	struct ls_decision decision = decide(&key->state, key->again, input->floor, item, &changed);
 	struct ls_entry *entry = &plan->entry[index];
@@ -159,6 +160,7 @@ static void decide_item(struct ls_plan *plan, const struct ls_plan_input *input,
 			.item = index,
 			.held = held,
 			.held_event_id = held_event_id,
+			.held_offset = held_offset,
 			.applied = decision.verdict == LS_APPLY,
 		};
 	entry->event_id = item->event.event_id;

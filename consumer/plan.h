@@ -34,7 +34,9 @@ struct ls_conflict {
 	size_t item;          /* index of the event that met the other */
 	struct ls_stamp held; /* the state's winner before it */
 	struct ls_str held_event_id;
-	bool applied; /* the event won */
+	int64_t held_offset;
+	const struct ls_event *held_event; /* found by ls_conflicts_gather */
+	bool applied;                      /* the event won */
 };
 
 /* What will be known of one key once the slice is committed. */
@@ -43,8 +45,8 @@ struct ls_plan_key {
 	struct ls_state state;
 	struct ls_state *again; /* the state is ahead of the destination: what this slice alone comes to; else NULL */
 	bool changed;           /* the state differs from the stored one */
-	size_t write;   /* index of its first write, SIZE_MAX: none */
-	size_t applied; /* events of this key in the slice that are to be written */
+	size_t write;           /* index of its first write, SIZE_MAX: none */
+	size_t applied;         /* events of this key in the slice that are to be written */
 };
 
 struct ls_plan {
@@ -52,7 +54,8 @@ struct ls_plan {
 	struct ls_entry *entry;
 	struct ls_write *write;
 	struct ls_conflict *conflict;
-	size_t count; /* items planned: the first `count` of those given */
+	const struct ls_clash *clash; /* of each conflict, once gathered */
+	size_t count;                 /* items planned: the first `count` of those given */
 	size_t write_count, conflict_count;
 	size_t applied, stale, duplicate, dead;
 	int64_t max_version;

@@ -476,6 +476,10 @@ static enum ls_class fold_batch(struct ls_sink_lane *lane, struct ls_part *part,
 	for (size_t done = 0; !class && done < items; done += lane->plan.count) {
 		class = plan_above(lane, part->unit, INT64_MAX, lane->item + done, items - done, err);
 		if (!class)
+			class = ls_conflicts_gather(lane, part->unit, lane->item + done, err);
+		if (!class)
+			class = ls_sink_conflicts(lane, part, err);
+		if (!class)
 			class = ls_unit_save(lane, part->unit, &lane->plan, err);
 	}
 	return class;

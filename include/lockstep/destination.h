@@ -69,6 +69,21 @@ struct ls_wait {
 	struct ls_str needs; /* the key of the row that is missing, empty when not known */
 };
 
+/* One of two changes that did not know of each other. */
+struct ls_side {
+	struct ls_str event_id;
+	struct ls_stamp stamp;
+	const struct ls_event *event; /* NULL: its topic does not hold it any more */
+};
+
+/* A conflict that this slice met: to be kept in its transaction, each pair of events once. */
+struct ls_clash {
+	struct ls_str entity, entity_id;
+	int64_t offset; /* of the event that came */
+	bool applied;   /* it won */
+	struct ls_side winner, loser;
+};
+
 /* All or nothing: mark, ledger entries and writes. At most one write per key. */
 struct ls_slice {
 	struct ls_mark mark; /* as last known: topic, partition, owner_epoch, and next_offset as it must stand now */
@@ -84,6 +99,8 @@ struct ls_slice {
 	size_t wait_count;
 	const int64_t *done; /* offsets that wait no longer */
 	size_t done_count;
+	const struct ls_clash *clash;
+	size_t clash_count;
 };
 
 /* A write that the destination refuses as things stand. */

@@ -105,6 +105,7 @@ static enum ls_class write_script(struct ls_pgd *dst, const struct plan *plan, b
 	ls_buf_add_text(&dst->sql, "BEGIN;\n");
 	ls_pgd_add_mark(dst, plan->slice, plan->arena);
 	ls_pgd_add_waits(dst, plan->slice, plan->arena);
+	ls_pgd_add_conflicts(dst, plan->slice, plan->arena);
 	if (forget_dead)
 		ls_pgd_add_forget_dead(dst, plan->slice, plan->arena);
 	if (plan->ledger)

@@ -138,6 +138,10 @@ enum ls_class ls_pgd_shape_get(struct ls_pgd *dst, const struct ls_write *write,
 struct ls_pgd_shape *ls_pgd_shape_free(struct ls_pgd_shape *shape);
 void ls_pgd_shapes_trim(struct ls_pgd *dst);
 
+/* ---- conflict.c ---- */
+/* To dst->sql: the conflicts that the slice met. */
+void ls_pgd_add_conflicts(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena);
+
 /* ---- guard.c ---- */
 /* What keeps a newer local edit, as a condition behind another: of one row against its own event, where `s` is the
  * stage and `d` the target, and of a row that came in between against all events of the stage. */

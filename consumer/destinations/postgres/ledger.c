@@ -40,7 +40,9 @@ static const char ledger_ddl[] =
 	"\tentity_type text NOT NULL, entity_id text NOT NULL, winner_event_id text, winner_source text,\n"
 	"\twinner_data jsonb, loser_event_id text, loser_source text, loser_data jsonb, verdict text NOT NULL,\n"
 	"\tresolution text, detected_at timestamp with time zone NOT NULL DEFAULT now(),\n"
-	"\tresolved_at timestamp with time zone);\n";
+	"\tresolved_at timestamp with time zone);\n"
+	"CREATE UNIQUE INDEX IF NOT EXISTS sync_conflicts_events ON %1$s.sync_conflicts (destination, winner_event_id, "
+	"loser_event_id);\n";
 
 static void add_schema(struct ls_buf *buf, const char *schema)
 {
@@ -71,11 +73,12 @@ enum ls_class ls_pgd_ledger_missing(struct ls_pgd *dst, bool *ret, struct ls_err
 		ls_pg_params(dst->conn,
 			     "SELECT pg_catalog.count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n "
 			     "ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname IN ('sync_offsets', "
-			     "'sync_processed_events', 'sync_change_log', 'sync_waiting', 'sync_conflicts')",
+			     "'sync_processed_events', 'sync_change_log', 'sync_waiting', 'sync_conflicts', "
+			     "'sync_conflicts_events')",
 			     1, value, &res, err);
 
 	if (!class)
-		*ret = strcmp(PQgetvalue(res, 0, 0), "5") != 0;
+		*ret = strcmp(PQgetvalue(res, 0, 0), "6") != 0;
 	return class;
 }
 
