@@ -44,7 +44,7 @@ def zombie(run, rng):
     held = marks_of(run, sink.pid)
     until(lambda: not marks_of(run, sink.pid), 60, 'the others to take over', every=0.3)
     taken = {at: n for at, n in w.oracle.marks().items() if at in held}
-    until(lambda: all(w.oracle.marks()[at] > n or n == w.oracle.reader.ends(at[0])[at[1]] for at, n in taken.items()), 60, 'the others to go on', every=0.3)
+    until(lambda: all(w.oracle.marks()[at] > n or w.oracle.reader.ends(at[0])[at[1]] <= max(n, 0) for at, n in taken.items()), 120, 'the others to go on', every=0.3)
     sink.kill(signal.SIGCONT)
     rest(run, 4)
     sink.kill()
