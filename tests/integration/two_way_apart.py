@@ -59,7 +59,7 @@ class Apart(TwoWayScenario):
         self.assertFalse(bench.listening(bench.databases['b']), 'b is not cut off at all')
         bench.links['b'].heal()
         wait_for(lambda: bench.listening(bench.databases['b']), 120, 'b to be read again', alive=bench.running())
-        self.right(bench.judge(exactly=False), least_conflicts=4)
+        self.right(bench.judge(), least_conflicts=4)
 
 
 main()

@@ -24,7 +24,7 @@ class Race(TwoWayScenario):
                 bench.start_capture()
 
         write_at_once(bench, most=200, keys=10, pause=0.02, meanwhile=harm)
-        self.right(bench.judge(exactly=False), least_conflicts=2)
+        self.right(bench.judge(), least_conflicts=2)
 
     def test_a_sink_killed_between_its_commit_and_its_report_reports_the_conflict_all_the_same(self):
         bench = self.bench(partitions=1).start()
@@ -37,7 +37,7 @@ class Race(TwoWayScenario):
         killed = bench.world.start('sink', name='sink-killed', env={'LOCKSTEP_FAILPOINT': 'sink.applied:kill'})
         wait_for(killed.ended, 90, 'the sink to commit and die')
         bench.start_sink()
-        self.right(bench.judge(exactly=False), least_conflicts=4)
+        self.right(bench.judge(), least_conflicts=4)
 
 
 main()

@@ -18,7 +18,7 @@ COLUMNS = ('id', 'tag', 'note', 'number', 'changed')
 class Postgres:
     """A server of its own, whose wall clock is ahead by so many seconds (clock_ahead.c)."""
 
-    def __init__(self, ahead=0):
+    def __init__(self, ahead=0, slots=20):
         programs = sorted(glob.glob('/usr/lib/postgresql/*/bin'), key=lambda p: float(p.split('/')[4]))[-1]
         self.dir, self.port, self.ahead = tempfile.mkdtemp(prefix='lockstep-two-way.', dir='/var/tmp'), free_port(), ahead
         self.url = f'postgresql://postgres@127.0.0.1:{self.port}'
@@ -28,7 +28,8 @@ class Postgres:
         subprocess.run(self.command(f'{programs}/initdb', '-D', f'{self.dir}/data', '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8',
                                     '--no-sync'), cwd='/', stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, check=True, timeout=120)
         settings = {'listen_addresses': '127.0.0.1', 'port': self.port, 'unix_socket_directories': self.dir, 'wal_level': 'logical', 'fsync': 'off',
-                    'track_commit_timestamp': 'on', 'timezone': 'UTC', 'deadlock_timeout': '200ms', 'max_wal_senders': 20, 'max_replication_slots': 20}
+                    'track_commit_timestamp': 'on', 'timezone': 'UTC', 'deadlock_timeout': '200ms', 'max_wal_senders': 20,
+                    'max_replication_slots': slots}
         with open(f'{self.dir}/data/postgresql.conf', 'a') as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
         clock = ['env', f'LD_PRELOAD={self.shim()}', f'CLOCK_AHEAD={ahead}'] if ahead else []
@@ -127,7 +128,8 @@ class Link:
 
 
 class Bench:
-    """Databases `names`, in step both ways. `servers`: {name: Postgres} for those not on the common server."""
+    """Databases `names`, in step both ways. servers: {name: Postgres} for those not on the common server; links: names that can be
+    cut off; guard: of all destinations, or {name: guard}; trigger: {name: statements made beside the table}."""
 
     def __init__(self, world, names=('a', 'b'), servers=None, links=(), guard=None, partitions=3, trigger=None, **settings):
         self.world, self.names, self.own = world, names, servers or {}
@@ -140,11 +142,12 @@ class Bench:
         self.journals = {name: Journal(name, db, world.topic()) for name, db in self.databases.items()}
         urls = {name: self.way_to(name, db.url, name in links) for name, db in self.databases.items()}
         source = [{'table': 'public.contacts', 'entity': 'contact'}]
-        destination = [{'table': 'public.contacts', 'entity': 'contact', **({'guard': guard} if guard else {})}]
+        guards = guard if isinstance(guard, dict) else dict.fromkeys(names, guard)
+        destination = {n: [{**source[0], **({'guard': guards[n]} if guards.get(n) else {})}] for n in names}
         retry = {'initial_ms': 50, 'max_ms': 500}
         world.configure(partitions=partitions, **settings, sources=[
             {'name': n, 'type': 'postgres', 'url': urls[n], 'tables': source, 'heartbeat_interval': '200ms', 'wal_status_interval': '200ms'} for n in names],
-            destinations=[{'name': n, 'type': 'postgres', 'url': urls[n], 'tables': destination, 'retry': retry} for n in names])
+            destinations=[{'name': n, 'type': 'postgres', 'url': urls[n], 'tables': destination[n], 'retry': retry} for n in names])
 
     def database(self, name):
         if name not in self.own:
@@ -206,6 +209,8 @@ class Bench:
                      seconds, f'capture of {name} to confirm all that was written', alive=self.running())
 
     def marks(self, name):
+        if not self.databases[name].one("select to_regclass('identity.sync_offsets')"):
+            return {}
         return dict(self.databases[name].sql('select partition, next_offset from identity.sync_offsets where destination = %s and topic = %s',
                                              name, self.world.topic()))
 
@@ -227,6 +232,11 @@ class Bench:
     def reports(self):
         return [json.loads(m.value()) for m in self.world.read(f'{self.world.prefix}.conflicts')]
 
+    def kept(self, name):
+        """What sync_conflicts says, in the form of the reports."""
+        return [{'destination': d, 'entity_id': key, 'winner': winner, 'loser': loser} for d, key, winner, loser in self.databases[name].sql(
+            'select destination, entity_id, winner_data, loser_data from identity.sync_conflicts order by id')]
+
     def dead(self, events):
         """{destination: {event id: code}} of its dead letters."""
         at = {(e['_partition'], e['_offset']): e['event_id'] for e in events}
@@ -243,23 +253,23 @@ class Bench:
 
     # ---- the verdict ----
 
-    def judge(self, exactly=True, rewritten=(), **more):
-        """Waits for the end, then judges all of it; returns the judgement. exactly: nothing was killed."""
+    def judge(self, **more):
+        """Waits for the end, then judges all of it; returns the judgement."""
         self.settle()
         before = self.world.ends(self.world.topic())
         self.drain()
-        judgement = Judgement(list(self.journals.values()), self.world.events(), rewritten=rewritten, **more)
+        judgement = Judgement(list(self.journals.values()), self.world.events(), **more)
         judgement.check_rows({name: self.rows(name) for name in self.names})
-        self.judge_conflicts(judgement, exactly)
+        self.judge_conflicts(judgement)
         self.quiet(judgement, before)
         return judgement
 
-    def judge_conflicts(self, judgement, exactly):
+    def judge_conflicts(self, judgement):
         want = {(name, *conflict) for name in self.names for conflict in judgement.conflicts(name)}
         judgement.expected, end = len(want), time.monotonic() + 30
         while want - {judgement.conflict_of(r) for r in self.reports()} and time.monotonic() < end:
             time.sleep(0.3)
-        judgement.check_conflicts(self.reports(), exactly)
+        judgement.check_conflicts(self.reports(), {name: self.kept(name) for name in self.names})
 
     def quiet(self, judgement, before):
         """Nothing goes round: after the end no event is added and no row is written."""
@@ -350,8 +360,8 @@ class TwoWayScenario(Scenario):
         self.benches = [*getattr(self, 'benches', ()), bench]
         return bench
 
-    def server(self, ahead):
-        server = Postgres(ahead)
+    def server(self, **more):
+        server = Postgres(**more)
         self.addCleanup(server.stop)
         return server
 
