@@ -34,7 +34,7 @@ static const struct ls_option options[] = {
 	{ "on_missing_table", LS_OPT_CHOICE, "create", offsetof(struct common, on_missing_table),
 	  "a table that is not there is created, or stops the start", 0, 0, "create|fail", NULL },
 	{ "on_missing_column", LS_OPT_CHOICE, "create", offsetof(struct common, on_missing_column),
-	  "a column that is not there is added, or its events become dead letters", 0, 0, "create|fail", NULL },
+	  "a column that is not there is added, or its events wait until somebody adds it", 0, 0, "create|fail", NULL },
 	{ "patience", LS_OPT_DURATION, "60s", offsetof(struct common, patience_ms),
 	  "how long an event may wait for rows that its foreign keys or unique values need, before it is a dead letter",
 	  100, 7 * 86400000, NULL, "s" },
