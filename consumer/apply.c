@@ -37,6 +37,8 @@ static struct ls_slice slice_of(const struct ls_sink_lane *lane, const struct ls
 		.clash_count = plan->conflict_count,
 	};
 
+	if (slice.max_version == LS_NONE)
+		slice.max_version = 0; /* nothing was decided: versions begin above it, and "none" means not known */
 	ls_wait_list(lane, batch->items, batch->again, &slice);
 	return slice;
 }

@@ -391,14 +391,22 @@ enum ls_class ls_unit_lookup(void *context, struct ls_str entity_id, struct ls_s
 	return ls_store_get(lookup->unit->store, entity_id, lookup->arena, ret, err);
 }
 
-/* floor_of: the highest version that came to the destination, by either log. */
+/* floor_of: the highest version that came to the destination, by either log. A mark that has moved and names none says
+ * nothing: then no state is taken to be ahead. */
 static int64_t floor_of(const struct ls_sink_lane *lane, const struct ls_unit *unit)
 {
 	int64_t floor = LS_MUTANT("state.first") ? INT64_MAX : LS_NONE;
 
-	for (size_t i = 0; i < lane->part_count; i++)
-		if (lane->part[i].unit == unit && lane->part[i].mark.max_version > floor)
-			floor = lane->part[i].mark.max_version;
+	for (size_t i = 0; i < lane->part_count; i++) {
+		const struct ls_mark *mark = &lane->part[i].mark;
+
+		if (lane->part[i].unit != unit)
+			continue;
+		if (mark->next_offset >= 0 && mark->max_version == LS_NONE)
+			return INT64_MAX;
+		if (mark->max_version > floor)
+			floor = mark->max_version;
+	}
 	return floor;
 }
 

@@ -63,6 +63,63 @@ static void what_was_applied_but_not_published_is_folded_again_without_being_wri
 	assert_int_equal(w->fake.applies, 1);
 }
 
+/* say_passed: one event more, which the mark has passed without effect. */
+static void say_passed(struct sink_world *w, struct say say)
+{
+	int32_t partition = ls_kafka_partition_of(ls_str_of(say.id), PARTITIONS);
+
+	world_say(w, say);
+	world_flush(w);
+	fake_note(&w->fake.data, ls_str_of(w->events), partition, world_end(w, w->events, partition) - 1);
+}
+
+static void an_event_that_was_refused_is_no_winner_after_a_death_before_its_state(void **state)
+{
+	struct sink_world *w = *state;
+
+	say_many(w, 0, 20, "name");
+	say_passed(w, (struct say){ .id = "6", .name = "refused", .event_id = "r6", .version = 9000 });
+	commit_without_state(w, 20);
+	world_run_to_end(w);
+	world_say(w,
+		  (struct say){ .id = "6", .name = "between", .event_id = "b6", .version = 5000, .source = "import" });
+	world_flush(w);
+
+	world_run_to_end(w);
+
+	assert_row(w, "6", "between");
+}
+
+static void a_known_event_under_a_higher_version_is_no_winner_after_a_death_before_its_state(void **state)
+{
+	struct sink_world *w = *state;
+
+	say_many(w, 0, 20, "name");
+	say_passed(w, (struct say){ .id = "6", .name = "name 6", .event_id = "name-6", .version = 9000 });
+	commit_without_state(w, 20);
+	world_run_to_end(w);
+	world_say(w,
+		  (struct say){ .id = "6", .name = "between", .event_id = "b6", .version = 5000, .source = "import" });
+	world_flush(w);
+
+	world_run_to_end(w);
+
+	assert_row(w, "6", "between");
+}
+
+static void a_partition_that_another_sink_had_in_between_is_begun_again(void **state)
+{
+	struct sink_world *w = *state;
+
+	w->fake.stolen = 1; /* it may have moved the other log of the partition: the state held here is not whole */
+	say_many(w, 0, 20, "name");
+
+	world_run_to_end(w);
+
+	assert_true(w->lane[0].restarts >= 1);
+	assert_once(w, 0, 20, "name");
+}
+
 static void the_priority_topic_waits_until_what_was_applied_is_folded(void **state)
 {
 	struct sink_world *w = *state;
@@ -336,6 +393,9 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 		T(a_stale_event_is_rejected_when_the_local_state_is_lost),
 		T(what_was_applied_but_not_published_is_folded_again_without_being_written),
+		T(an_event_that_was_refused_is_no_winner_after_a_death_before_its_state),
+		T(a_known_event_under_a_higher_version_is_no_winner_after_a_death_before_its_state),
+		T(a_partition_that_another_sink_had_in_between_is_begun_again),
 		T(the_priority_topic_waits_until_what_was_applied_is_folded),
 		T(winners_are_applied_again_when_the_destination_lost_its_last_commits),
 		T(a_record_that_a_paused_sink_publishes_late_is_healed),

@@ -36,12 +36,19 @@ struct fake_data {
 	size_t marks;
 	struct fake_event event[4096];
 	size_t events;
+	struct {
+		char topic[200];
+		int32_t partition;
+		int64_t offset;
+	} passed[64]; /* what the mark passed without effect */
+	size_t passed_count;
 };
 
 struct fake {
 	pthread_mutex_t lock;
 	struct fake_data data;
 	/* what goes wrong; counted down */
+	int stolen; /* another sink claims, and moves nothing, while the answer to an apply is lost */
 	int open_fails, claim_fails, retry_before, retry_after, fenced;
 	const char *poison; /* writes with this in their name can never succeed */
 	const char *code;   /* of poison */
@@ -181,6 +188,32 @@ static inline enum ls_class fake_refuses(struct fake *fake, const struct ls_slic
 	return LS_OK;
 }
 
+static inline void fake_note(struct fake_data *data, struct ls_str topic, int32_t partition, int64_t offset)
+{
+	if (data->passed_count == sizeof data->passed / sizeof *data->passed)
+		abort();
+	fake_copy(data->passed[data->passed_count].topic, sizeof data->passed->topic, topic);
+	data->passed[data->passed_count].partition = partition;
+	data->passed[data->passed_count++].offset = offset;
+}
+
+static enum ls_class fake_passed(struct ls_destination *base, const struct ls_mark *mark, const int64_t *offset,
+				 size_t count, struct ls_arena *arena, bool *ret, struct ls_error *err)
+{
+	struct fake *fake = ((struct fake_destination *)base)->fake;
+	const struct fake_data *data = &fake->data;
+
+	(void)arena, (void)err;
+	pthread_mutex_lock(&fake->lock);
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < data->passed_count; k++)
+			ret[i] = ret[i] ||
+				 (data->passed[k].offset == offset[i] && data->passed[k].partition == mark->partition &&
+				  ls_str_equal(ls_str_of(data->passed[k].topic), mark->topic));
+	pthread_mutex_unlock(&fake->lock);
+	return LS_OK;
+}
+
 static inline void fake_commit(struct fake *fake, struct fake_mark *mark, const struct ls_slice *slice,
 			       struct ls_outcome *ret)
 {
@@ -190,6 +223,9 @@ static inline void fake_commit(struct fake *fake, struct fake_mark *mark, const 
 		if (slice->entry[i].status != LS_ENTRY_DUPLICATE)
 			fake_event_of(&fake->data, slice->entry[i].event_id)->in_ledger =
 				slice->entry[i].status == LS_ENTRY_APPLIED;
+	for (size_t i = 0; i < slice->entry_count; i++)
+		if (slice->entry[i].passed_over)
+			fake_note(&fake->data, slice->mark.topic, slice->mark.partition, slice->entry[i].offset);
 	mark->next_offset = slice->next_offset;
 	mark->max_version = slice->max_version;
 	ret->rows = slice->write_count;
@@ -202,6 +238,10 @@ static inline enum ls_class fake_apply_locked(struct fake *fake, const struct ls
 	enum ls_class class;
 
 	fake->applies++;
+	if (fake->stolen > 0 && fake->stolen--) {
+		mark->epoch++;
+		return ls_fail(err, LS_RETRY, "08006", "the fake is away");
+	}
 	if (fake->retry_before > 0 && fake->retry_before--)
 		return ls_fail(err, LS_RETRY, "08006", "the fake is away");
 	if (fake->fenced > 0 && fake->fenced--)
@@ -252,6 +292,7 @@ static const struct ls_destination_ops fake_ops = {
 	.open = fake_open,
 	.claim = fake_claim,
 	.apply = fake_apply,
+	.passed = fake_passed,
 	.close = fake_close,
 };
 

@@ -323,6 +323,28 @@ static enum ls_class destination_passed(struct ls_destination *base, const struc
 	return LS_OK;
 }
 
+static enum ls_class destination_stand(struct ls_destination *base, struct ls_arena *arena, struct ls_mark **ret,
+				       size_t *ret_count, struct ls_error *err)
+{
+	struct sim_lane *lane = lane_of(base);
+	struct ls_mark *mark = ls_arena_zalloc(arena, SIM_TOPICS * sizeof *mark);
+
+	if (sim_step(lane))
+		return ls_fail(err, LS_FATAL, "dead", "dead");
+	for (size_t i = 0; i < SIM_TOPICS; i++) {
+		const struct sim_mark *held = &lane->sim->data.mark[i];
+
+		mark[i].topic = ls_str_of(lane->sim->events[i].topic);
+		mark[i].partition = lane->sim->events[i].partition;
+		mark[i].next_offset = held->next_offset;
+		mark[i].owner_epoch = held->owner_epoch;
+		mark[i].max_version = held->max_version;
+	}
+	*ret = mark;
+	*ret_count = SIM_TOPICS;
+	return LS_OK;
+}
+
 const struct ls_destination_ops sim_destination = {
 	.kind = "simulated",
 	.summary = "a destination of the simulated world",
@@ -330,5 +352,6 @@ const struct ls_destination_ops sim_destination = {
 	.claim = destination_claim,
 	.apply = destination_apply,
 	.passed = destination_passed,
+	.stand = destination_stand,
 	.close = destination_close,
 };

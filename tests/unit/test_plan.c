@@ -25,6 +25,7 @@ struct world {
 	struct ls_arena *arena;
 	struct ls_plan plan;
 	struct ls_state stored; /* returned for every key when it exists */
+	int64_t floor;
 };
 
 static enum ls_class lookup(void *context, struct ls_str entity_id, struct ls_state *ret, struct ls_error *err)
@@ -39,7 +40,7 @@ static int set_up(void **state)
 {
 	static struct world world;
 
-	world = (struct world){ .arena = ls_arena_new(0) };
+	world = (struct world){ .arena = ls_arena_new(0), .floor = INT64_MAX };
 	ls_plan_init(&world.plan);
 	*state = &world;
 	return 0;
@@ -58,7 +59,7 @@ static void make(struct world *world, struct ls_item *items, size_t count)
 {
 	static const struct ls_mapping *const mappings[] = { &mapping };
 	static const struct ls_schema *const key_schemas[] = { &key_schema };
-	struct ls_plan_input input = { mappings, key_schemas, 1, lookup, world, INT64_MAX, world->arena };
+	struct ls_plan_input input = { mappings, key_schemas, 1, lookup, world, world->floor, world->arena };
 	struct ls_error err;
 
 	assert_int_equal(ls_plan_make(&world->plan, &input, items, count, &err), LS_OK);
@@ -210,6 +211,48 @@ static void what_is_known_or_dead_is_passed_over_and_leaves_no_state(void **stat
 	assert_int_equal(world->plan.write_count, 1);
 }
 
+static void a_destination_that_lost_commits_gets_what_the_last_event_leaves_out(void **state)
+{
+	struct world *world = *state;
+	struct ls_item items[] = { item(world, "before", "1", 4, "oldest", "w"), item(world, "a", "1", 10, "old", "x"),
+				   item(world, "b", "1", 11, "new", NULL) };
+
+	world->floor = 5; /* the destination has nothing above it, the state has b */
+	world->stored = (struct ls_state){ .exists = true,
+					   .stamp = { 11, 11, LS_STR("crm") },
+					   .event_id = LS_STR("b"),
+					   .seen = { { LS_STR("crm"), 11 } },
+					   .seen_count = 1 };
+
+	make(world, items, 3);
+
+	assert_int_equal(world->plan.count, 3);
+	assert_int_equal(world->plan.write_count, 1);
+	assert_string_equal(cell(world, 0, 1), "new");
+	assert_string_equal(cell(world, 0, 2), "x");
+	assert_int_equal(world->plan.entry[0].status, LS_ENTRY_DUPLICATE);
+	assert_int_equal(world->plan.conflict_count, 0);
+}
+
+static void what_took_no_effect_is_to_be_noted_and_what_waits_is_not(void **state)
+{
+	struct world *world = *state;
+	struct ls_item items[] = { item(world, "a", "1", 10, "n", "x"), item(world, "b", "2", 11, "n", "y"),
+				   item(world, "c", "3", 12, "n", "z"), item(world, "d", "4", 13, "n", "z") };
+
+	items[0].fate = LS_FATE_DEAD;
+	items[0].reason = "refused";
+	items[1].fate = LS_FATE_KNOWN;
+	items[2].fate = LS_FATE_WAIT;
+
+	make(world, items, 4);
+
+	for (size_t i = 0; i < 4; i++) {
+		assert_int_equal(world->plan.entry[i].offset, 10 + (int64_t)i);
+		assert_int_equal(world->plan.entry[i].passed_over, i < 2);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -221,6 +264,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_older_event_is_stale_and_writes_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_duplicate_is_not_for_the_ledger, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_known_or_dead_is_passed_over_and_leaves_no_state, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_destination_that_lost_commits_gets_what_the_last_event_leaves_out,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_took_no_effect_is_to_be_noted_and_what_waits_is_not, set_up,
 						tear_down),
 	};
 
