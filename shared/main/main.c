@@ -96,8 +96,8 @@ static void allow_files(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* A core file would hold every password of the configuration, also the copies that libpq and librdkafka make. It comes
- * after the configuration was read, because /proc/self/fd is closed to an ordinary user from here on. */
+/* A core file would hold every password of the configuration, also the copies of libpq and librdkafka. Called after the
+ * configuration was read, because /proc/self/fd is closed to an ordinary user from here on. */
 static void forbid_core_files(void)
 {
 	const struct rlimit none = { 0, 0 };
