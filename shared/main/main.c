@@ -84,8 +84,8 @@ static bool parse_flags(int argc, char **argv, struct flags *ret)
 	return fine;
 }
 
-/* Connections, sockets of every broker and the version state of every partition: a table more must not run into the soft
- * limit that login shells set. */
+/* Connections, sockets of every broker and the version state of every partition: a table more must not run into the
+ * soft limit that login shells set. */
 static void allow_files(void)
 {
 	struct rlimit limit;
