@@ -6,7 +6,7 @@
 #include <poll.h>
 #include <unistd.h>
 
-enum { ANSWER_MS = 5000, PIECE = 0xff };
+enum { ANSWER_MS = 60000, PIECE = 0xff };
 
 static void echo(void *context, const struct ls_http_request *request, int *ret_status, const char **ret_type,
 		 struct ls_buf *body)
