@@ -42,7 +42,7 @@ static const struct ls_option destination_options[] = {
 	TABLE,
 	OBJECT,
 	{ "guard", LS_OPT_STRING, "", offsetof(struct entry, guard),
-	  "keeps newer local edits: commit_timestamp or column:NAME; not in force yet", 0, 0, NULL, NULL },
+	  "two-way: keeps newer local edits: commit_timestamp or column:NAME", 0, 0, NULL, NULL },
 };
 
 static const struct ls_part source_parts[] = {

@@ -161,7 +161,8 @@ class Check(Scenario):
         self.rewrite(ask)
         report = self.unsafe('conflict resolution', 'strategy other than last_write_wins has no effect', 'take it out')
         self.assertEqual(sorted(f['measured'] for _, f in self.findings(report, 'FAILED')),
-                         ['a conflict strategy other than last_write_wins has no effect in this version', 'guard has no effect in this version'])
+                         ['a conflict strategy other than last_write_wins has no effect in this version',
+                          'guard: commit_timestamp of entity "contact" keeps local edits, and nothing captures them'])
         said = [f['measured'] for name, f in self.findings(report, 'WARNING') if name == 'rate limiting']
         self.assertEqual(said, ['rate_limit has no effect in this version', 'backup has no effect in this version'])
 

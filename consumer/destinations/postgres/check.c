@@ -158,6 +158,39 @@ static void check_session(const struct look *look)
 			"writes cannot be marked with a replication origin");
 }
 
+static void check_commit_times(const struct look *look)
+{
+	LS_PGRESULT res = NULL;
+	struct ls_error err;
+
+	if (!ls_pgd_guards_by_commit(look->dst->context))
+		return;
+	if (ls_pg_exec(look->dst->conn, "SHOW track_commit_timestamp", &res, &err))
+		add_failure(look, LS_CHECK_CONFLICT_RESOLUTION, &err, "see the server's log");
+	else if (strcmp(PQgetvalue(res, 0, 0), "on") != 0)
+		ls_report_add(look->report, LS_CHECK_CONFLICT_RESOLUTION, LS_LEVEL_FAILED, look->subject,
+			      "ALTER SYSTEM SET track_commit_timestamp = on; then restart PostgreSQL",
+			      "guard: commit_timestamp asks when a row was written, and track_commit_timestamp is off");
+	else
+		ls_report_add(look->report, LS_CHECK_CONFLICT_RESOLUTION, LS_LEVEL_OK, look->subject, NULL,
+			      "track_commit_timestamp is on: newer local edits are kept");
+}
+
+static void check_guard(const struct look *look, const struct ls_pgd_target *target)
+{
+	struct ls_buf each, all;
+	struct ls_pgd_guard guard = { &each, &all };
+	struct ls_error err;
+
+	ls_buf_init(&each, DDL_SHOWN_BYTES);
+	ls_buf_init(&all, DDL_SHOWN_BYTES);
+	if (ls_pgd_guard_make(look->dst, target, "stage", &guard, &err))
+		add_failure(look, LS_CHECK_CONFLICT_RESOLUTION, &err,
+			    "name a column that holds the row's version, or guard: commit_timestamp");
+	ls_buf_release(&each);
+	ls_buf_release(&all);
+}
+
 static void check_fields(const struct look *look, const struct ls_pgd_target *target)
 {
 	const struct ls_mapping *mapping = target->mapping;
@@ -236,6 +269,7 @@ static void check_target(const struct look *look, const struct ls_mapping *mappi
 	} else {
 		check_fields(look, target);
 		check_required(look, target);
+		check_guard(look, target);
 		check_table_privileges(look, target);
 		ls_report_add(look->report, LS_CHECK_DATA_INTEGRITY, LS_LEVEL_OK, look->subject, NULL,
 			      "table %s.%s has %zu columns and a unique key for entity \"%s\"", target->schema,
@@ -258,6 +292,7 @@ void ls_pgd_check(const void *options, const struct ls_destination_context *cont
 	check_version(&look);
 	check_clock(&look);
 	check_session(&look);
+	check_commit_times(&look);
 	check_ledger(&look);
 	for (size_t i = 0; i < context->mapping_count; i++)
 		check_target(&look, &context->mapping[i]);

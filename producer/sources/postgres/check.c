@@ -190,6 +190,33 @@ static void check_publication(struct checking *checking)
 		     cell(res, 1));
 }
 
+/* check_marks: of a publication that somebody made for us, whether it also has what edits had seen. */
+static void check_marks(struct checking *checking)
+{
+	const char *value[2] = { checking->publication, checking->context->ledger_schema };
+	LS_PGRESULT res = NULL;
+	char fix[300];
+
+	if (!checking->context->is_destination || !checking->options->publication || !*checking->options->publication)
+		return;
+	if (!ask(checking,
+		 "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1), EXISTS (SELECT FROM "
+		 "pg_catalog.pg_publication_tables WHERE pubname = $1 AND schemaname = $2 AND tablename = "
+		 "'sync_offsets')",
+		 2, value, &res))
+		return;
+	if (cell(res, 0)[0] != 't' || cell(res, 1)[0] == 't')
+		return;
+	(void)snprintf(fix, sizeof(fix),
+		       "ALTER PUBLICATION \"%s\" ADD TABLE \"%s\".sync_offsets (the first sink makes it)",
+		       checking->publication, value[1]);
+	NOTE(checking, LS_LEVEL_WARNING, fix,
+	     "publication \"%s\" has no sync_offsets: edits do not say what they had seen, and every one that follows "
+	     "a "
+	     "change of another system is reported as a conflict",
+	     checking->publication);
+}
+
 /* ---- tables ---- */
 
 static const char table_sql[] =
@@ -372,6 +399,7 @@ void pgsrc_check(const void *options, const struct ls_source_context *context, s
 	check_role(&checking);
 	check_slot(&checking);
 	check_publication(&checking);
+	check_marks(&checking);
 	check_skew(&checking);
 	for (size_t i = 0; i < context->mapping_count; i++)
 		check_table(&checking, &context->mapping[i]);
