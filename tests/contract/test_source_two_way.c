@@ -239,6 +239,24 @@ static void a_ledger_made_later_is_read_from_the_next_start_on(void **state)
 	has_base(world, 0, 7, 1000);
 }
 
+static void a_snapshot_is_newer_than_what_its_rows_came_from(void **state)
+{
+	struct world *world = *state;
+	int64_t ahead = ls_now_us() + 3600000000;
+
+	world_sql(world, "INSERT INTO contacts VALUES (1, 'a')");
+	applied(world, "crm", "lockstep.contact", ahead);
+	applied(world, "warehouse", "lockstep.contact", ahead + 1000000);
+	world->context.snapshot = true;
+	world_open(world);
+	world_until(world, 1);
+	world_sql(world, "INSERT INTO contacts VALUES (2, 'after it')");
+	world_until(world, 2);
+
+	assert_int_equal(world->seen[0].stamped, ahead + PARTITIONS);
+	assert_true(world->seen[1].stamped > world->seen[0].stamped);
+}
+
 int main(void)
 {
 #define TWO_WAY(test) cmocka_unit_test_setup_teardown(test, two_way, two_way_end)
@@ -249,6 +267,7 @@ int main(void)
 		TWO_WAY(a_restart_keeps_what_was_seen),
 		TWO_WAY(reading_again_from_any_position_gives_the_same_bases),
 		TWO_WAY(a_ledger_made_later_is_read_from_the_next_start_on),
+		TWO_WAY(a_snapshot_is_newer_than_what_its_rows_came_from),
 	};
 #undef TWO_WAY
 

@@ -164,12 +164,37 @@ static size_t tables_left(struct pgsrc *src)
 	return left;
 }
 
+/* highest_seen: two-way, the rows to be read may hold what came from systems whose clocks are ahead of this one. They are
+ * as new as that. LS_NONE: nothing came. */
+static enum ls_class highest_seen(struct pgsrc *src, int64_t *ret, struct ls_error *err)
+{
+	const char *value[1] = { src->context.name };
+	LS_PGRESULT res = NULL;
+	enum ls_class class;
+	struct ls_buf sql;
+
+	*ret = LS_NONE;
+	if (!src->context.is_destination || !src->ledger)
+		return LS_OK;
+	ls_buf_init(&sql, 1024);
+	ls_buf_add_text(&sql, "SELECT pg_catalog.max(max_version) FROM ");
+	pgsrc_add_table(&sql, ls_str_of(src->context.ledger_schema), LS_STR("sync_offsets"));
+	ls_buf_add_text(&sql, " WHERE destination = $1");
+	class = ls_pg_params(src->side, sql.ptr, 1, value, &res, err);
+	ls_buf_release(&sql);
+	if (!class && !PQgetisnull(res, 0, 0))
+		*ret = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	return class;
+}
+
 static enum ls_class begin_round(struct pgsrc *src, struct pgsrc_snapshot_start *start, bool first, int64_t floor,
 				 struct ls_error *err)
 {
-	int64_t held = pgsrc_position_floor(&src->position, UINT64_MAX), clock = 0;
+	int64_t held = pgsrc_position_floor(&src->position, UINT64_MAX), clock = 0, seen = LS_NONE;
 	enum ls_class class = server_clock(src, &clock, err);
 
+	if (!class)
+		class = highest_seen(src, &seen, err);
 	if (class)
 		return class;
 	start->version = first ? clock : clock + round_ahead_us;
@@ -177,6 +202,8 @@ static enum ls_class begin_round(struct pgsrc *src, struct pgsrc_snapshot_start 
 		start->version = held + round_gap_us;
 	if (floor != LS_NONE && start->version < floor + round_gap_us)
 		start->version = floor + round_gap_us;
+	if (seen != LS_NONE && seen < INT64_MAX && start->version <= seen)
+		start->version = seen + 1;
 	class = pgsrc_position_round(&src->position, (struct pgsrc_round){ start->lsn, start->version }, err);
 	if (class)
 		return class;
