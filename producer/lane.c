@@ -136,6 +136,7 @@ static void open_memory(struct ls_capture_lane *lane)
 	lane->deadline_ms = lane->alive_ms = lane->complain_ms = 0;
 	lane->saved_ms = ls_monotonic_ms() - LS_CAPTURE_SAVE_MS;
 	lane->batches = lane->last_mapping = 0;
+	lane->hurry = false;
 	lane->lost = (struct ls_error){ .class = LS_OK };
 }
 

@@ -51,6 +51,7 @@ struct ls_capture_lane {
 	bool has_reached, is_sent, is_acked;
 	int64_t saved_ms;
 	size_t batches; /* reached since the last save */
+	bool hurry;     /* in a snapshot: what a saved position tells need not be read again */
 
 	int64_t deadline_ms;            /* of draining; 0: not stopping */
 	int64_t alive_ms;               /* last keepalive */

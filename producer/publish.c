@@ -301,6 +301,8 @@ enum ls_class ls_capture_publish(struct ls_capture_lane *lane, const struct ls_b
 	if (class)
 		return class;
 	LS_FAILPOINT_ERROR("capture.sent", err);
+	if (batch->count)
+		lane->hurry = batch->event[batch->count - 1].change == LS_SNAPSHOT;
 	if (!ls_pending_close(lane->pending, slot, batch->position, lane->clock.last))
 		return ls_fail(err, LS_FATAL, "position", "source \"%s\": a position of %zu bytes is longer than %d",
 			       lane->config->name, batch->position.len, LS_POSITION_MAX);

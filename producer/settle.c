@@ -66,7 +66,7 @@ static bool save_is_due(const struct ls_capture_lane *lane)
 {
 	if (!lane->has_reached || lane->is_sent)
 		return false;
-	return lane->deadline_ms || lane->batches >= LS_CAPTURE_SAVE_BATCHES ||
+	return lane->deadline_ms || lane->hurry || lane->batches >= LS_CAPTURE_SAVE_BATCHES ||
 	       ls_monotonic_ms() - lane->saved_ms >= LS_CAPTURE_SAVE_MS;
 }
 

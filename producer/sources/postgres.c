@@ -120,7 +120,7 @@ static enum ls_class pgsrc_confirm(struct ls_source *source, struct ls_str text,
 	pgsrc_position_init(&position);
 	class = pgsrc_position_parse(&position, text, err);
 	if (!class) {
-		pgsrc_snapshot_confirm(src, &position);
+		pgsrc_snapshot_confirm(src, &position, text);
 		src->tables_durable = src->tables_durable || pgsrc_position_all_read(&position);
 		if (position.lsn > src->confirmed) {
 			src->confirmed = position.lsn;

@@ -66,6 +66,48 @@ class Snapshot(Scenario):
         wait_for(lambda: w.same('contacts') is None, 60, 'equal tables', every=1)
         self.assertEqual(w.dead(), [])
 
+    def test_ten_kills_repeat_less_than_a_chunk_of_each_worker(self):
+        rows, chunk, workers = scaled(12000), 500, 2
+        w = self.prepare(rows)
+        w.settings['sources'][0].update(snapshot_chunk_rows=chunk, snapshot_connections=workers)
+        w.start('sink', wait=True)
+        kills = 0
+        while kills < 10:
+            seen = w.published()
+            capture = w.start('capture', env={'LOCKSTEP_FAILPOINT': 'postgres.chunk:delay=100:*'})
+            wait_for(lambda: w.published() > seen or w.published() >= rows, 60, 'some of the snapshot', every=0.02, alive=[capture])
+            capture.kill()
+            kills += 1
+        w.start('capture')
+        w.settle()
+        self.assertIsNone(w.same('contacts'))
+        events = w.events()
+        self.assertEqual(len({e['_key'] for e in events}), rows)
+        self.assertLess(len(events) - rows, kills * workers * chunk)
+        self.assertEqual(w.dead(), [])
+
+    def test_tables_change_in_the_middle_of_the_snapshot(self):
+        rows = scaled(6000)
+        w = self.world
+        w.source.sql(f"""create table contacts (id bigint primary key, name text, n int, old text);
+            insert into contacts select i, 'name ' || i, i, 'old' from generate_series(1, {rows}) i""")
+        w.configure()
+        w.settings['sources'][0].update(snapshot_chunk_rows=200, snapshot_connections=3)
+        w.start('sink', wait=True)
+        capture = w.start('capture', env={'LOCKSTEP_FAILPOINT': 'postgres.chunk:delay=150:*'})
+        for change in ('add column email text', 'drop column old', 'alter column n type bigint', 'rename column name to label'):
+            seen = w.published()
+            wait_for(lambda: w.published() > seen, 60, 'more of the snapshot', every=0.02, alive=[capture])
+            self.assertLess(w.published(), rows, 'the snapshot is over before the change')
+            w.source.sql(f"set statement_timeout = '60s'; alter table contacts {change}")
+        w.source.sql("update contacts set email = 'x' where id % 100 = 0; delete from contacts where id % 100 = 1")
+        w.settle()
+        wait_for(lambda: w.source.sql('select id, n, email from contacts order by 1') == w.destination.sql('select id, n, email from contacts order by 1'), 60,
+                 'equal columns', every=0.5, alive=w.processes)
+        self.assertEqual(w.destination.one("select count(*) from contacts where coalesce(label, name) is distinct from 'name ' || id"), 0)
+        self.assertIn('waits for the snapshot', capture.text())
+        self.assertEqual(w.dead(), [])
+
     def test_initial_none_takes_only_what_changes_from_now_on(self):
         w = self.prepare(scaled(1000))
         w.settings['sources'][0]['initial'] = 'none'

@@ -142,7 +142,9 @@ static void add_from(const struct pgsrc_walk *walk, struct ls_buf *sql)
 void pgsrc_walk_seek_sql(const struct pgsrc_walk *walk, int64_t rows, struct ls_buf *sql)
 {
 	ls_buf_add_text(sql, "SELECT ");
-	add_keys(walk, "::text", sql);
+	/* By a name of its own: ORDER BY would take the text, not the column, and ranges in the order of texts are of any
+	 * size. */
+	add_keys(walk, "::text AS lockstep_key", sql);
 	add_from(walk, sql);
 	if (walk->found_upto) {
 		ls_buf_add_text(sql, " WHERE ");
@@ -197,7 +199,7 @@ void pgsrc_walk_copy_sql(const struct pgsrc_walk *walk, const struct pgsrc_chunk
 	ls_buf_add_text(sql, ") TO STDOUT");
 }
 
-json_t *pgsrc_walk_settle(struct pgsrc_walk *walk)
+json_t *pgsrc_walk_settle(struct pgsrc_walk *walk, size_t *settled)
 {
 	json_t *upto = NULL;
 	bool moved = false;
@@ -207,6 +209,7 @@ json_t *pgsrc_walk_settle(struct pgsrc_walk *walk)
 		upto = json_incref(walk->first->upto);
 		walk->first = free_chunk(walk->first);
 		moved = true;
+		(*settled)++;
 	}
 	if (!walk->first)
 		walk->last = NULL;

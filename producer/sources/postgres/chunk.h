@@ -36,4 +36,4 @@ void pgsrc_walk_copy_sql(const struct pgsrc_walk *walk, const struct pgsrc_chunk
 
 /* pgsrc_walk_settle drops the complete chunks at the low end. Returns how far the table is now (true, or key texts; the
  * caller's), or NULL when nothing moved. */
-json_t *pgsrc_walk_settle(struct pgsrc_walk *walk);
+json_t *pgsrc_walk_settle(struct pgsrc_walk *walk, size_t *settled); /* counts them up */

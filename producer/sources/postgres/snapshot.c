@@ -4,12 +4,18 @@
 
 #include "core/arena.h"
 #include "core/failpoint.h"
+#include "core/map.h"
 #include "core/time.h"
 #include "metrics/stats.h"
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+/* A chunk is read in parts, so that some may be under way while the first ones wait for their position to be durable,
+ * and yet no kill makes more than a chunk of each session be read again. */
+enum { PARTS = 4, LOOK_EVERY_MS = 1000 };
 
 enum worker_state { IDLE, SEEKING, COPYING };
 
@@ -32,7 +38,14 @@ struct pgsrc_snapshot {
 	size_t walk_count;
 	struct pgout_cell *cell;
 	int64_t rows;
-	bool moved; /* a chunk was settled: a position is due */
+	bool moved;                    /* a chunk was settled: a position is due */
+	int64_t look_ms;               /* when to look again who waits for us */
+	size_t started, settled, kept; /* chunks: begun, read without a gap, told by a durable position */
+	struct {
+		uint64_t hash;
+		size_t settled;
+	} given[PGSRC_MAX_WORKERS * PARTS]; /* positions not durable yet */
+	size_t given_count;
 };
 
 struct reading {
@@ -127,13 +140,28 @@ enum ls_class pgsrc_snapshot_begin(struct pgsrc *src, const struct pgsrc_snapsho
 	return class ? class : open_walks(src, snapshot, err);
 }
 
+/* note_durable: all up to the chunks that this position tells of need not be read again. */
+static void note_durable(struct pgsrc_snapshot *snapshot, uint64_t hash)
+{
+	for (size_t i = 0; i < snapshot->given_count; i++) {
+		if (snapshot->given[i].hash != hash)
+			continue;
+		snapshot->kept = snapshot->given[i].settled;
+		snapshot->given_count -= i + 1;
+		memmove(snapshot->given, snapshot->given + i + 1, snapshot->given_count * sizeof(*snapshot->given));
+		return;
+	}
+}
+
 /* Rows of a round go out only when a durable position tells of it. Otherwise, after a kill, nobody would know up to
  * which version the log before the round's LSN has to give way: a row that was read and then deleted could stay for
  * ever. */
-void pgsrc_snapshot_confirm(struct pgsrc *src, const struct pgsrc_position *position)
+void pgsrc_snapshot_confirm(struct pgsrc *src, const struct pgsrc_position *position, struct ls_str text)
 {
 	struct pgsrc_snapshot *snapshot = src->snapshot;
 
+	if (snapshot)
+		note_durable(snapshot, ls_hash(text));
 	for (size_t i = 0; snapshot && i < position->round_count; i++)
 		if (position->round[i].lsn == snapshot->lsn && position->round[i].version == snapshot->version)
 			snapshot->durable = true;
@@ -173,22 +201,77 @@ static enum ls_class start_copy(struct worker *worker, const PGresult *upto, str
 	return send(worker, &sql, COPYING, err);
 }
 
+/* A table that was rewritten (a retyped column, VACUUM FULL, TRUNCATE) after the snapshot was taken looks empty in it,
+ * without an error. Asked once this session holds its lock: from then on nobody can rewrite it. */
+static const char rewritten_sql[] =
+	"SELECT pg_catalog.bool_and(c.relfilenode = coalesce(pg_catalog.pg_relation_filenode(c.oid), 0)) FROM "
+	"pg_catalog.pg_class c WHERE c.oid = $1::oid OR c.oid IN (SELECT relid FROM "
+	"pg_catalog.pg_partition_tree($1::oid::pg_catalog.regclass))";
+
+static enum ls_class not_rewritten(struct worker *worker, struct ls_error *err)
+{
+	const struct pgsrc_table *table = worker->walk->table;
+	struct ls_buf sql;
+	LS_PGRESULT res = NULL;
+	char oid[16];
+	const char *value[1] = { oid };
+	enum ls_class class;
+
+	(void)snprintf(oid, sizeof oid, "%u", (unsigned int)table->oid);
+	ls_buf_init(&sql, 4096);
+	ls_buf_add_text(&sql, "LOCK TABLE ");
+	pgsrc_add_table(&sql, table->schema, table->name);
+	ls_buf_add_text(&sql, " IN ACCESS SHARE MODE NOWAIT");
+	class = ls_pg_exec(worker->conn, sql.ptr, NULL, err);
+	ls_buf_release(&sql);
+	if (!class)
+		class = ls_pg_params(worker->conn, rewritten_sql, 1, value, &res, err);
+	if (class)
+		return class;
+	if (*PQgetvalue(res, 0, 0) == 't')
+		return LS_OK;
+	return ls_fail(err, LS_RETRY, "rewritten",
+		       "table %s was rewritten after the snapshot was taken; reading it under a newer one",
+		       table->label);
+}
+
+static int64_t part_rows(const struct pgsrc *src)
+{
+	int64_t rows = src->options.snapshot_chunk_rows / PARTS;
+
+	return rows ? rows : 1;
+}
+
+/* may_begin: with one chunk more there would still be less than one whole of each session that a kill undoes. */
+static bool may_begin(const struct reading *reading)
+{
+	const struct pgsrc_snapshot *snapshot = reading->snapshot;
+	size_t parts = (size_t)(reading->src->options.snapshot_chunk_rows / part_rows(reading->src));
+	size_t limit = snapshot->worker_count * parts;
+
+	return snapshot->started - snapshot->kept < (limit > 1 ? limit - 1 : 1);
+}
+
 /* give_work: the first table whose ranges are not all found and that nobody is asking about. */
 static enum ls_class give_work(struct reading *reading, struct worker *worker, struct ls_error *err)
 {
 	struct ls_buf sql;
 
-	for (size_t i = 0; i < reading->snapshot->walk_count; i++) {
+	for (size_t i = 0; i < reading->snapshot->walk_count && may_begin(reading); i++) {
 		struct pgsrc_walk *walk = &reading->snapshot->walk[i];
 
 		if (walk->all_found || walk->seeking)
 			continue;
 		worker->walk = walk;
-		if (!walk->key_count)
-			return start_copy(worker, NULL, err);
+		reading->snapshot->started++;
+		if (!walk->key_count) {
+			enum ls_class class = not_rewritten(worker, err);
+
+			return class ? class : start_copy(worker, NULL, err);
+		}
 		walk->seeking = true;
 		ls_buf_init(&sql, 1 << 24);
-		pgsrc_walk_seek_sql(walk, reading->src->options.snapshot_chunk_rows, &sql);
+		pgsrc_walk_seek_sql(walk, part_rows(reading->src), &sql);
 		return send(worker, &sql, SEEKING, err);
 	}
 	return LS_OK;
@@ -221,7 +304,8 @@ static enum ls_class take_bound(struct worker *worker, struct ls_error *err)
 	if (class)
 		return class;
 	worker->walk->seeking = false;
-	return start_copy(worker, res, err);
+	class = not_rewritten(worker, err);
+	return class ? class : start_copy(worker, res, err);
 }
 
 static enum ls_class take_line(struct reading *reading, struct worker *worker, char *line, size_t len,
@@ -340,6 +424,14 @@ static enum ls_class wait_for_any(struct reading *reading, int64_t deadline, str
 	return LS_OK;
 }
 
+static bool working(const struct reading *reading)
+{
+	for (size_t i = 0; i < reading->snapshot->worker_count; i++)
+		if (reading->snapshot->worker[i].state != IDLE)
+			return true;
+	return false;
+}
+
 /* ---- the end of a batch ---- */
 
 static bool settle(struct reading *reading)
@@ -348,7 +440,7 @@ static bool settle(struct reading *reading)
 
 	for (size_t i = 0; i < reading->snapshot->walk_count; i++) {
 		struct pgsrc_walk *walk = &reading->snapshot->walk[i];
-		json_t *progress = pgsrc_walk_settle(walk);
+		json_t *progress = pgsrc_walk_settle(walk, &reading->snapshot->settled);
 
 		if (progress) {
 			LS_FAILPOINT("postgres.chunk_settled");
@@ -369,6 +461,49 @@ static void give_position(struct reading *reading)
 		return;
 	reading->into->position = pgsrc_position_print(&src->position, src->position.lsn, reading->into->arena);
 	reading->snapshot->moved = false;
+	if (reading->snapshot->given_count == PGSRC_MAX_WORKERS * PARTS)
+		return; /* cannot be: each moved a chunk that is not durable */
+	reading->snapshot->given[reading->snapshot->given_count].hash = ls_hash(reading->into->position);
+	reading->snapshot->given[reading->snapshot->given_count++].settled = reading->snapshot->settled;
+}
+
+/* The sessions keep their locks for as long as their snapshot: a change of a table would wait for the last row, and all
+ * who use the table behind it; and a session that comes to the table late would wait behind the change, for ever. So
+ * the round ends: the change goes through, and the next round reads the rest as the table is then. */
+static const char waiting_sql[] =
+	"SELECT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_class c ON c.oid = "
+	"w.relation WHERE NOT w.granted AND w.mode = 'AccessExclusiveLock' AND w.database = (SELECT oid FROM "
+	"pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND pg_catalog.pg_blocking_pids(w.pid) "
+	"&& "
+	"$1::int[] LIMIT 1";
+
+static enum ls_class give_way(struct pgsrc *src, struct pgsrc_snapshot *snapshot, struct ls_error *err)
+{
+	int64_t now_ms = ls_monotonic_ms();
+	const char *value[1];
+	LS_PGRESULT res = NULL;
+	PGconn *side = NULL;
+	struct ls_buf pids;
+	enum ls_class class;
+
+	if (now_ms < snapshot->look_ms)
+		return LS_OK;
+	snapshot->look_ms = now_ms + LOOK_EVERY_MS;
+	ls_buf_init(&pids, 4096);
+	for (size_t i = 0; i < snapshot->worker_count; i++)
+		ls_buf_printf(&pids, i ? ",%d" : "{%d", PQbackendPID(snapshot->worker[i].conn));
+	ls_buf_add_char(&pids, '}');
+	value[0] = pids.ptr;
+	class = pgsrc_side(src, &side, err);
+	if (!class)
+		class = ls_pg_params(side, waiting_sql, 1, value, &res, err);
+	ls_buf_release(&pids);
+	if (class || PQntuples(res) == 0)
+		return class;
+	return ls_fail(err, LS_RETRY, "gives_way",
+		       "source \"%s\": a change of table %s waits for the snapshot; letting it go first, the rest is "
+		       "read after it",
+		       src->context.name, PQgetvalue(res, 0, 0));
 }
 
 /* finish: all tables are read; the log begins where the slot does. */
@@ -377,6 +512,14 @@ static enum ls_class finish(struct pgsrc *src, struct ls_error *err)
 	LS_FAILPOINT_ERROR("postgres.snapshot_read", err);
 	src->snapshot = pgsrc_snapshot_free(src->snapshot);
 	return pgsrc_stream_start(src, err);
+}
+
+/* table_changed: a table or column that was there when this round began and is not now. The next round looks again. */
+static enum ls_class table_changed(enum ls_class class, struct ls_error *err)
+{
+	if (class == LS_FATAL && (strcmp(err->code, "42703") == 0 || strcmp(err->code, "42P01") == 0))
+		class = err->class = LS_RETRY;
+	return class;
 }
 
 enum ls_class pgsrc_snapshot_poll(struct pgsrc *src, int timeout_ms, struct ls_batch *into, struct ls_error *err)
@@ -390,15 +533,21 @@ enum ls_class pgsrc_snapshot_poll(struct pgsrc *src, int timeout_ms, struct ls_b
 		(void)poll(NULL, 0, timeout_ms < 10 ? timeout_ms : 10);
 		return LS_OK;
 	}
-	class = step_all(&reading, false, err);
+	class = give_way(src, src->snapshot, err);
+	if (!class)
+		class = step_all(&reading, false, err);
 	for (;;) {
 		if (!class && !is_full(&reading))
 			class = step_all(&reading, true, err);
 		if (class)
-			return class;
+			return table_changed(class, err);
 		all = settle(&reading);
-		if (all || into->count || ls_monotonic_ms() >= deadline)
+		if (all || into->count || reading.snapshot->moved || ls_monotonic_ms() >= deadline)
 			break;
+		if (!working(&reading)) {
+			(void)poll(NULL, 0, 2); /* for a position to become durable */
+			break;
+		}
 		class = wait_for_any(&reading, deadline, err);
 		if (class)
 			return class;

@@ -156,7 +156,7 @@ struct pgsrc_snapshot_start {
 };
 enum ls_class pgsrc_snapshot_begin(struct pgsrc *src, const struct pgsrc_snapshot_start *start, struct ls_error *err);
 enum ls_class pgsrc_snapshot_poll(struct pgsrc *src, int timeout_ms, struct ls_batch *into, struct ls_error *err);
-void pgsrc_snapshot_confirm(struct pgsrc *src, const struct pgsrc_position *position);
+void pgsrc_snapshot_confirm(struct pgsrc *src, const struct pgsrc_position *position, struct ls_str text);
 struct pgsrc_snapshot *pgsrc_snapshot_free(struct pgsrc_snapshot *snapshot);
 
 /* ---- heartbeat.c ---- */
