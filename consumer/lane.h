@@ -235,6 +235,11 @@ void ls_hold_keep(struct ls_part *part, struct ls_message *message, size_t count
 size_t ls_hold_take(struct ls_part *part, struct ls_message *message);
 void ls_hold_free(struct ls_part *part);
 
+/* ---- same_log.c ---- */
+/* ls_sink_same_log: LS_FATAL when the message, the last below the mark, is not what was applied from there. */
+enum ls_class ls_sink_same_log(const struct ls_sink_lane *lane, const struct ls_part *part,
+			       const struct ls_message *message, const struct ls_item *item, struct ls_error *err);
+
 /* ---- apply.c ---- */
 enum ls_class ls_sink_apply(struct ls_sink_lane *lane, struct ls_part *part, struct ls_item *items,
 			    const struct ls_message *message, size_t count, struct ls_error *err);

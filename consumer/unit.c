@@ -477,6 +477,8 @@ static enum ls_class fold_batch(struct ls_sink_lane *lane, struct ls_part *part,
 		    ls_wait_keep(part, &lane->message[i]))
 			continue;
 		class = ls_sink_decode(lane, part->unit->entity, &lane->message[i], &lane->item[items], err);
+		if (!class)
+			class = ls_sink_same_log(lane, part, &lane->message[i], &lane->item[items], err);
 		items++;
 	}
 	if (!class)
@@ -493,10 +495,19 @@ static enum ls_class fold_batch(struct ls_sink_lane *lane, struct ls_part *part,
 	return class;
 }
 
+/* fold_from: where the fold begins. The last event below the mark is always looked at: see same_log.c. */
+static int64_t fold_from(const struct ls_part *part)
+{
+	int64_t from = part->unit->meta.published[part->log], last = part->mark.next_offset - 1;
+
+	if (ls_wait_floor(part) < from)
+		from = ls_wait_floor(part);
+	return from > last && last >= 0 ? last : from;
+}
+
 enum ls_class ls_part_fold(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err)
 {
-	int64_t published = part->unit->meta.published[part->log];
-	int64_t from = published < ls_wait_floor(part) ? published : ls_wait_floor(part);
+	int64_t from = fold_from(part);
 	size_t max = (size_t)lane->config->batch_size < FOLD_STEP ? (size_t)lane->config->batch_size : FOLD_STEP;
 	size_t count = 0;
 	bool end = from >= part->mark.next_offset;

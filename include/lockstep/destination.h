@@ -27,6 +27,8 @@ struct ls_mark {
 	int64_t next_offset; /* -1: never */
 	int64_t owner_epoch;
 	int64_t max_version;
+	uint64_t last_event; /* ls_hash of the id of the last event below next_offset; 0: not known */
+	int64_t moved_us;    /* when the mark came to next_offset, by the destination's clock */
 };
 
 enum ls_write_op { LS_WRITE_UPSERT, LS_WRITE_DELETE };

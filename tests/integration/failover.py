@@ -1,78 +1,19 @@
 """A primary dies and its standby takes over: PostgreSQL 17 carries the slot over, and capture goes on there by itself.
 
 Two servers of its own, 17 whatever the rest of the run uses: the first version with failover slots."""
-import os, re, shutil, signal, subprocess, sys, tempfile, threading
+import os, re, sys, threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
-from lockstep_test import ROOT, SEED, Database, Scenario, free_port, main, wait_for
+from lockstep_test import ROOT, SEED, Database, Scenario, main, wait_for
+from pg_server import Server, place
 
 import psycopg
-
-OTHER_USER = {'user': 'postgres', 'group': 'postgres', 'extra_groups': []} if os.getuid() == 0 else {}
-
-
-class Server:
-    """One PostgreSQL; never as root."""
-
-    def __init__(self, home, name):
-        self.bin = subprocess.run([f'{ROOT}/compose/postgres/fetch', '17'], check=True, capture_output=True, text=True).stdout.strip()
-        self.home, self.data, self.port = home, f'{home}/{name}', free_port()
-        self.url = f'postgresql://postgres@127.0.0.1:{self.port}/postgres'
-
-    def run(self, program, *args):
-        done = subprocess.run([f'{self.bin}/{program}', '-D', self.data, *args], cwd=self.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, timeout=120, **OTHER_USER)
-        if done.returncode:
-            log = f'{self.data}.log'
-            raise AssertionError(f'{program} {" ".join(args)}: {done.stdout}{open(log).read()[-2000:] if os.path.exists(log) else ""}')
-
-    def init(self):
-        self.run('initdb', '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-sync')
-        self.set(listen_addresses='127.0.0.1', unix_socket_directories=self.home, wal_level='logical', shared_buffers='32MB', fsync='off', wal_keep_size='512MB',
-                 max_wal_senders=10, max_replication_slots=10, hot_standby_feedback='on', timezone='UTC')
-
-    def copy(self, other):
-        shutil.copytree(other.data, self.data)
-        if OTHER_USER:
-            subprocess.run(['chown', '-R', 'postgres:', self.data], check=True)
-        os.chmod(self.data, 0o700)
-
-    def set(self, **settings):
-        with open(f'{self.data}/postgresql.conf', 'a') as f:
-            for name, value in settings.items():
-                f.write(f"{name} = '{value}'\n")
-
-    def start(self):
-        self.run('pg_ctl', '-l', f'{self.data}.log', '-o', f'-p {self.port}', '-w', '-t', '60', 'start')
-
-    def pid(self):
-        with open(f'{self.data}/postmaster.pid') as f:
-            return int(f.readline())
-
-    def kill(self):
-        """As when the machine is gone: nothing is said to anyone, and nothing more is sent to the standby."""
-        os.kill(self.pid(), signal.SIGQUIT)
-        wait_for(lambda: not os.path.exists(f'{self.data}/postmaster.pid'), 60, 'the server to end')
-
-    def running(self):
-        return os.path.exists(f'{self.data}/postmaster.pid')
-
-    def sql(self, query, *args):
-        db = Database(self.url)
-        try:
-            return db.sql(query, *args)
-        finally:
-            db.close()
-
 
 class Failover(Scenario):
     def setUp(self):
         super().setUp()
-        home = tempfile.mkdtemp(prefix='lockstep-failover-', dir='/var/tmp')
-        self.addCleanup(shutil.rmtree, home, ignore_errors=True)
-        if OTHER_USER:
-            shutil.chown(home, 'postgres', 'postgres')
-        self.primary, self.standby = Server(home, 'one'), Server(home, 'two')
+        home = place(self)
+        self.primary, self.standby = Server(home, 'one', 17), Server(home, 'two', 17)
         self.primary.init()
         self.standby.copy(self.primary)
         for server in (self.primary, self.standby):

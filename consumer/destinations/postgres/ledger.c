@@ -11,6 +11,11 @@
 
 enum { PRUNE_ROWS = 20000, PRUNE_EVERY_MS = 60000, PRUNE_BACKLOG_MS = 1000, STUCK_AFTER_MS = 2000 };
 
+/* In the order of read_mark. updated_at is when the mark was moved; a claim leaves it alone. */
+#define MARK_COLUMNS                                                                                                   \
+	"topic, partition, next_offset, owner_epoch, max_version, last_event_id, "                                     \
+	"(extract(epoch FROM updated_at) * 1000000)::bigint"
+
 /* %1$s: the quoted schema. Every statement can be run by hand, and again. */
 static const char ledger_ddl[] =
 	"CREATE TABLE IF NOT EXISTS %1$s.sync_offsets (\n"
@@ -138,9 +143,8 @@ static void add_claim(struct ls_pgd *dst, const struct ls_mark *mark, size_t cou
 	/* In one order everywhere, so that two claimers cannot deadlock. */
 	ls_buf_add_text(sql,
 			") v (topic, partition) ORDER BY topic, partition ON CONFLICT (destination, topic, partition) "
-			"DO UPDATE SET owner_epoch = o.owner_epoch + 1, owner = EXCLUDED.owner, "
-			"updated_at = pg_catalog.now() "
-			"RETURNING topic, partition, next_offset, owner_epoch, max_version");
+			"DO UPDATE SET owner_epoch = o.owner_epoch + 1, owner = EXCLUDED.owner "
+			"RETURNING " MARK_COLUMNS);
 }
 
 static void read_mark(const PGresult *res, int row, struct ls_mark *mark)
@@ -148,6 +152,8 @@ static void read_mark(const PGresult *res, int row, struct ls_mark *mark)
 	mark->next_offset = strtoll(PQgetvalue(res, row, 2), NULL, 10);
 	mark->owner_epoch = strtoll(PQgetvalue(res, row, 3), NULL, 10);
 	mark->max_version = PQgetisnull(res, row, 4) ? LS_NONE : strtoll(PQgetvalue(res, row, 4), NULL, 10);
+	mark->last_event = PQgetlength(res, row, 5) ? ls_hash(ls_str_of(PQgetvalue(res, row, 5))) : 0;
+	mark->moved_us = strtoll(PQgetvalue(res, row, 6), NULL, 10);
 }
 
 static bool fill_mark(const PGresult *res, struct ls_mark *mark)
@@ -215,7 +221,7 @@ enum ls_class ls_pgd_marks(struct ls_pgd *dst, struct ls_arena *arena, struct ls
 	int count;
 
 	ls_buf_clear(&dst->sql);
-	ls_buf_add_text(&dst->sql, "SELECT topic, partition, next_offset, owner_epoch, max_version FROM ");
+	ls_buf_add_text(&dst->sql, "SELECT " MARK_COLUMNS " FROM ");
 	add_schema(&dst->sql, dst->context->ledger_schema);
 	ls_buf_add_text(&dst->sql, ".sync_offsets WHERE destination = $1 ORDER BY topic, partition");
 	class = ls_pg_params(dst->conn, dst->sql.ptr, 1, value, &res, err);
