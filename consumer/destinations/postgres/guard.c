@@ -3,8 +3,8 @@
  * commit_timestamp: a row whose last writer was no sink of ours is a local edit. Capture will give it the version
  * max(commit time, base_version + 1) or more, base_version being what sync_offsets said when it was committed. What is
  * kept must win everywhere once its own event comes, so only what is certain counts: the commit time, and the highest
- * max_version that stood committed before the edit's transaction id was given out. For that, ids are taken after our own
- * commits, and remembered with the max_version they stand for.
+ * max_version that stood committed before the edit's transaction id was given out. For that, ids are taken after our
+ * own commits, and remembered with the max_version they stand for.
  * An event of our own source is never newer than a local edit: the row is that edit or a later one.
  *
  * column:NAME: the row's own version stands in a column. */

@@ -219,8 +219,8 @@ static bool lacks_required(const struct build *b)
 	return false;
 }
 
-/* one_by_one: rows that are there are updated and only the others inserted. ON CONFLICT would do both at once, but fires
- * the triggers of an INSERT for rows that are there, and cannot compare each with its own event. */
+/* one_by_one: rows that are there are updated and only the others inserted. ON CONFLICT would do both at once, but
+ * fires the triggers of an INSERT for rows that are there, and cannot compare each with its own event. */
 static bool one_by_one(const struct build *b)
 {
 	return b->absent || lacks_required(b) || b->target->insert_triggers || ls_pgd_guards(b->shape->mapping);

@@ -164,8 +164,8 @@ static size_t tables_left(struct pgsrc *src)
 	return left;
 }
 
-/* highest_seen: two-way, the rows to be read may hold what came from systems whose clocks are ahead of this one. They are
- * as new as that. LS_NONE: nothing came. */
+/* highest_seen: two-way, the rows to be read may hold what came from systems whose clocks are ahead of this one. They
+ * are as new as that. LS_NONE: nothing came. */
 static enum ls_class highest_seen(struct pgsrc *src, int64_t *ret, struct ls_error *err)
 {
 	const char *value[1] = { src->context.name };
