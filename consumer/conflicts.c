@@ -3,10 +3,10 @@
  * {prefix}.conflicts.
  *
  * The event that came is at hand. Of the one that held the entity the state knows only stamp, id and offset: it is in
- * the same batch, or it is read again from its topic, which also tells whether a row of a snapshot says the same anyway.
+ * the same batch, or it is read again from its topic, which also tells whether a row of a snapshot says the same.
  *
  * A record is sent after the commit, so that none is of a slice that was not taken, and acknowledged before the state
- * is stored, so that a killed sink finds the conflict again when it folds the log: at least once, always under one key. */
+ * is stored, so that a killed sink finds the conflict again when it folds the log: at least once, under one key. */
 #include "core/arena.h"
 #include "core/failpoint.h"
 #include "core/json.h"
