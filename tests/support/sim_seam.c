@@ -1,5 +1,6 @@
-/* What the lanes of the simulated world are told in place of what the machine would say: clocks, backoff, failpoints; and
- * where a mutant leaves a rule out. The linker puts __wrap_X where the product calls X, and X where we call __real_X. */
+/* What the lanes of the simulated world are told in place of what the machine would say: clocks, backoff, failpoints;
+ * and where a mutant leaves a rule out. The linker puts __wrap_X where the product calls X, and X where we call
+ * __real_X. */
 #include "sim.h"
 
 #include "core/failpoint.h"

@@ -222,6 +222,20 @@ static bool owned(const struct sim *sim)
 	return given == (1u << SIM_PARTITIONS) - 1;
 }
 
+/* replace_hosts: all die at once, and what they had on disk is gone. */
+static void replace_hosts(struct sim *sim)
+{
+	for (size_t i = 0; i < SIM_LANES; i++) {
+		struct sim_lane *lane = &sim->lane[i];
+
+		lane->paused = false;
+		if (lane->running)
+			kill_lane(lane);
+		finish(lane);
+	}
+	memset(sim->copy, 0, sizeof sim->copy);
+}
+
 /* quiet lets hours pass in which nothing happens; what a paused lane has yet to send stays with it. */
 static void quiet(struct sim *sim)
 {
@@ -236,13 +250,15 @@ static void quiet(struct sim *sim)
 	sim->calm = false;
 	for (size_t p = 0; p < SIM_PARTITIONS; p++)
 		compact(sim, &sim->versions[p]);
+	if (test_chance(&sim->seed, 40))
+		replace_hosts(sim);
 }
 
 static void happen(struct sim *sim)
 {
 	size_t what = test_below(&sim->seed, 100);
 
-	if (test_below(&sim->seed, 250) == 0)
+	if (test_below(&sim->seed, sim->mutant == SIM_LATE_UNHEALED ? 40 : 250) == 0)
 		quiet(sim);
 	if (what < 35 && sim->next_edit < sim->edit_count)
 		sim_append_next(sim);

@@ -2,9 +2,10 @@
  *
  * One slice is one transaction, sent as one script: the mark, the ledger entries by COPY, then per shape of write a
  * COPY into a temporary staging table and the statements that carry it into the target. postgres.c holds the contract,
- * session.c the connection, ledger.c the ledger tables, passed.c what took no effect, target.c what the catalog says about a table, shape.c the
- * statements of a group of like writes, copytext.c the bytes of COPY, apply.c the transaction, verdict.c what an error
- * of it means, careful.c a slice row by row, wait.c what waits for other rows, yield.c circles of them, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */
+ * session.c the connection, ledger.c the ledger tables, passed.c what took no effect, target.c what the catalog says
+ * about a table, shape.c the statements of a group of like writes, copytext.c the bytes of COPY, apply.c the
+ * transaction, verdict.c what an error of it means, careful.c a slice row by row, wait.c what waits for other rows,
+ * yield.c circles of them, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */
 #pragma once
 
 #include "core/arena.h"

@@ -119,7 +119,8 @@ enum ls_class ls_pgd_ledger_make(struct ls_pgd *dst, struct ls_error *err)
 
 /* ---- claiming ---- */
 
-/* wait_ms: for rows that another session has; 0: as the session does. Two statements of one script are one transaction. */
+/* wait_ms: for rows that another session has; 0: as the session does. Two statements of one script are one
+ * transaction. */
 static void add_claim(struct ls_pgd *dst, const struct ls_mark *mark, size_t count, int64_t wait_ms)
 {
 	struct ls_buf *sql = &dst->sql;
@@ -169,8 +170,8 @@ static bool fill_mark(const PGresult *res, struct ls_mark *mark)
 	return false;
 }
 
-/* claim_rows waits a moment for rows that another session has, ends that session if it only stands there, and then waits
- * as long as for any lock. */
+/* claim_rows waits a moment for rows that another session has, ends that session if it only stands there, and then
+ * waits as long as for any lock. */
 static enum ls_class claim_rows(struct ls_pgd *dst, const struct ls_mark *mark, size_t count, PGresult **ret,
 				struct ls_error *err)
 {

@@ -1,6 +1,6 @@
-/* What the mark passed without effect, for a reason that the log does not tell: refused, or known by its event id. Noted
- * at its offset in the transaction that moved the mark, so that a sink that folds those events again leaves them out,
- * and a restored backup brings back just the notes that belong to it. */
+/* What the mark passed without effect, for a reason that the log does not tell: refused, or known by its event id.
+ * Noted at its offset in the transaction that moved the mark, so that a sink that folds those events again leaves them
+ * out, and a restored backup brings back just the notes that belong to it. */
 #include "destinations/postgres/internal.h"
 
 #include "core/map.h"
