@@ -111,7 +111,7 @@ static bool establish(PGconn *conn, int timeout_s)
 	return step == PGRES_POLLING_OK;
 }
 
-static enum ls_class check_url(const char *url, int *ret_timeout_s, struct ls_error *err)
+static enum ls_class check_url(const char *url, int *ret_timeout_s, bool *ret_many, struct ls_error *err)
 {
 	__attribute__((cleanup(free_options))) PQconninfoOption *options = url ? PQconninfoParse(url, NULL) : NULL;
 	const char *host = option_value(options, "host"), *timeout = option_value(options, "connect_timeout");
@@ -124,11 +124,13 @@ static enum ls_class check_url(const char *url, int *ret_timeout_s, struct ls_er
 			"cannot read the connection URL (not shown, it may hold a password): "
 			"write postgres://user:password@host:5432/database, with : / @ %% in the password written "
 			"as %%3A %%2F %%40 %%25");
+	*ret_many = host && strchr(host, ',');
 	*ret_timeout_s = timeout && *timeout ? (int)strtol(timeout, NULL, 10) : 10;
 	return LS_OK;
 }
 
-static PGconn *start(const char *url, const char *name, bool replication)
+/* start only begins to connect, unless it shall `wait`. */
+static PGconn *start(const char *url, const char *name, bool replication, bool wait)
 {
 	char application[64];
 	/* What stands before dbname gives way to the URL, what stands behind it does not. */
@@ -137,17 +139,28 @@ static PGconn *start(const char *url, const char *name, bool replication)
 					"keepalives_interval",
 					"keepalives_count",
 					"tcp_user_timeout",
+					"connect_timeout",
 					"dbname",
 					"application_name",
 					"client_encoding",
 					replication ? "replication" : NULL,
 					NULL };
-	const char *const value[] = {
-		"1", "10", "5", "4", "30000", url, application, "UTF8", replication ? "database" : NULL, NULL
-	};
+	const char *const value[] = { "1",  "10", "5",         "4",    "30000",
+				      "10", url,  application, "UTF8", replication ? "database" : NULL,
+				      NULL };
 
 	(void)snprintf(application, sizeof(application), "lockstep %s", name);
-	return PQconnectStartParams(keyword, value, 1);
+	return wait ? PQconnectdbParams(keyword, value, 1) : PQconnectStartParams(keyword, value, 1);
+}
+
+/* try_all lets libpq wait for each of several hosts in turn: only then does it pass over one that is silent. */
+static bool try_all(PGconn **conn, const char *url, const char *name, bool replication)
+{
+	PQfinish(*conn);
+	*conn = start(url, name, replication, true);
+	if (!*conn)
+		abort(); /* out of memory */
+	return PQstatus(*conn) == CONNECTION_OK;
 }
 
 static void no_notice(void *arg, const PGresult *res)
@@ -159,23 +172,26 @@ static void no_notice(void *arg, const PGresult *res)
 enum ls_class ls_pg_connect(const char *url, const char *name, bool replication, PGconn **ret, struct ls_error *err)
 {
 	int timeout_s = 10;
-	enum ls_class class = check_url(url, &timeout_s, err);
+	bool many = false;
+	enum ls_class class = check_url(url, &timeout_s, &many, err);
 	PGconn *conn;
 
 	if (class)
 		return class;
 	LS_FAILPOINT_ERROR("db.connect", err);
-	conn = start(url, name, replication);
+	conn = start(url, name, replication, false);
 	if (!conn)
 		abort(); /* out of memory */
 	(void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
 	(void)PQsetNoticeReceiver(conn, no_notice, NULL);
-	if (PQstatus(conn) == CONNECTION_BAD || !establish(conn, timeout_s)) {
+	if ((PQstatus(conn) == CONNECTION_BAD || !establish(conn, timeout_s)) &&
+	    !(many && PQstatus(conn) != CONNECTION_BAD && try_all(&conn, url, name, replication))) {
 		class = connect_failed(conn, err);
 		PQfinish(conn);
 		return class;
 	}
 	(void)PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
+	(void)PQsetNoticeReceiver(conn, no_notice, NULL);
 	class = ls_pg_exec(conn, session_setup, NULL, err);
 	if (class) {
 		PQfinish(conn);

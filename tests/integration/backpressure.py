@@ -14,6 +14,7 @@ def stack(verb):
 
 
 def own_servers():
+    os.environ.setdefault('LOCKSTEP_POSTGRES', '18')  # any would do: this one is otherwise tried little
     env = dict(re.findall(r'export (\w+)=(\S+)', stack('up')))
     os.environ['LS_TEST_KAFKA'], os.environ['LS_TEST_PG'] = env['KAFKA'], env['PG_URL'] + '/postgres'
     atexit.register(stack, 'down')

@@ -1,13 +1,25 @@
 """A primary dies and its standby takes over: PostgreSQL 17 carries the slot over, and capture goes on there by itself.
 
 Two servers of its own, 17 whatever the rest of the run uses: the first version with failover slots."""
-import os, re, sys, threading
+import os, re, socket, sys, threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 from lockstep_test import ROOT, SEED, Database, Scenario, main, wait_for
 from pg_server import Server, place
 
 import psycopg
+
+class Silent(Scenario):
+    def test_a_first_host_that_says_nothing_does_not_keep_from_the_second(self):
+        w = self.world
+        w.source.sql('create table contacts (id bigint primary key, name text)')
+        with socket.create_server(('127.0.0.1', 0)) as silent:  # takes connections, and never answers
+            host, port = w.source.conn.info.host, w.source.conn.info.port
+            url = f'postgresql://postgres@127.0.0.1,{host}/{w.source.name}?port={silent.getsockname()[1]},{port}&target_session_attrs=read-write&connect_timeout=2'
+            w.configure(sources=[{'name': 'crm', 'type': 'postgres', 'url': url, 'tables': [{'table': 'public.contacts', 'entity': 'contact'}]}])
+            w.start('capture')
+            wait_for(lambda: w.listening(), 120, 'capture at the second host', alive=w.processes)
+
 
 class Failover(Scenario):
     def setUp(self):

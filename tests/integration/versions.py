@@ -2,10 +2,10 @@
 import os, subprocess, sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
-from lockstep_test import BIN, ROOT, SEED, Database, Scenario, main, wait_for
+from lockstep_test import BIN, ROOT, SEED, Database, Scenario, database_url, main, wait_for
 from pg_server import Server, place
 
-CONTRACTS = ('test_source', 'test_source_types', 'test_destination', 'test_destination_rows')
+CONTRACTS = ('test_source', 'test_destination')
 WORKLOAD = f'{ROOT}/tests/support/workload.sql'
 
 
@@ -38,17 +38,16 @@ class Versions(Scenario):
         old, new = self.server(home, 14), self.server(home, 18)
         for server in (old, new):
             server.sql('create database other')
-        there, back = (old, new), (new, old)
-        for n, (one, two) in enumerate((there, back)):
-            at = '/other' if n else '/postgres'
-            w.source, w.destination = Database(one.url.replace('/postgres', at)), Database(two.url.replace('/postgres', '/other' if not n else '/postgres'))
+        for n, (one, two) in enumerate(((old, new), (new, old))):
+            w.source, w.destination = (Database(database_url(server.url, 'other' if n else 'postgres')) for server in (one, two))
             with open(WORKLOAD) as f:
                 w.source.sql(f.read())
             w.source.sql('alter table contacts replica identity full')
             w.source.sql('call fill(200)')
-            w.configure(topics={'prefix': f'{w.prefix}-{n}', 'partitions': 6, 'replication_factor': 1}, sources=[{'name': 'crm', 'type': 'postgres', 'url': w.source.url,
-                        'tables': [{'table': 'public.contacts', 'entity': 'contact'}]}], destinations=[{'name': 'warehouse', 'type': 'postgres', 'url': w.destination.url,
-                        'on_missing_table': 'create', 'tables': [{'entity': 'contact', 'table': 'public.contacts'}]}])
+            entity = f'contact_{n}'
+            w.configure(entity=entity, sources=[{'name': f'crm_{n}', 'type': 'postgres', 'url': w.source.url, 'tables': [{'table': 'public.contacts', 'entity': entity}]}],
+                        destinations=[{'name': f'warehouse_{n}', 'type': 'postgres', 'url': w.destination.url, 'on_missing_table': 'create',
+                                       'tables': [{'entity': entity, 'table': 'public.contacts'}]}])
             running = [w.start('sink', name=f'sink-{n}', wait=True), w.start('capture', name=f'capture-{n}', wait=True)]
             w.source.sql(f'call work(300, {SEED % 1000 / 1000}, 20)')
             wait_for(lambda: w.destination.one("select to_regclass('contacts')") and w.same('contacts') is None, 120, 'equal tables', every=0.5, alive=running)
