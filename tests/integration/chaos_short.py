@@ -13,7 +13,7 @@ from runner import Run, all_faults, on_signals, plan, print_result
 SECONDS = 20
 LIGHT = ('kill-capture', 'kill-sink', 'terminate-walsender', 'terminate-sinks', 'destination-crash', 'hiccup')
 SEED = int(os.environ.get('LS_SEED', random.SystemRandom().randrange(1, 1 << 31)))
-BIN = os.environ.get('LS_BIN', f'{ROOT}/build/dev/lockstep')
+BIN = os.path.abspath(os.environ.get('LS_BIN', f'{ROOT}/build/dev/lockstep'))
 
 # What is done to the destination, and what the judge must call it.
 TAMPERED = [
