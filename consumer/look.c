@@ -1,5 +1,5 @@
-/* Does the destination still stand where this lane left it? A backup that was put back, or a standby that was behind when
- * it took over, says nothing of itself, and a partition in which nothing arrives would never find out. */
+/* Does the destination still stand where this lane left it? A backup that was put back, or a standby that was behind
+ * when it took over, says nothing of itself, and a partition in which nothing arrives would never find out. */
 #include "core/arena.h"
 #include "lane.h"
 

@@ -1,5 +1,5 @@
-/* Is the topic still the one that the mark is about? A topic that was deleted and made again has offsets of its own, and
- * one that has grown past the mark meanwhile would be read from there, with everything before it never seen. */
+/* Is the topic still the one that the mark is about? A topic that was deleted and made again has offsets of its own,
+ * and one that has grown past the mark meanwhile would be read from there, with everything before it never seen. */
 #include "core/map.h"
 #include "lane.h"
 

@@ -2,7 +2,8 @@
  *
  * A process that was stopped, or cut off, between BEGIN and COMMIT keeps its session, because the server waits for the
  * rest of a COPY as long as the connection lives, and no timeout of the server ends that. Its rows stay locked, so the
- * new owner of the partitions could not even claim them. It ends such a session; the old owner would be fenced anyway. */
+ * new owner of the partitions could not even claim them. It ends such a session; the old owner would be fenced
+ * anyway. */
 #include "destinations/postgres/internal.h"
 
 #include <stdlib.h>
