@@ -1,6 +1,6 @@
 """Two and three databases in step, edited all at the same time: they end equal, to the winner that the topic says, and the conflicts
 reported are those that the writers' own history holds. The judge is tests/support/two_way_oracle.py."""
-import os, sys
+import os, sys, time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'support'))
 from lockstep_test import main, wait_for
@@ -38,6 +38,26 @@ class Race(TwoWayScenario):
         wait_for(killed.ended, 90, 'the sink to commit and die')
         bench.start_sink()
         self.right(bench.judge(), least_conflicts=4)
+
+    def test_partitions_that_move_between_the_commit_and_the_report_lose_no_state(self):
+        bench = self.bench(names=('a', 'b', 'c'), partitions=1).start()
+        bench.databases['a'].sql("insert into contacts values (1, 'base', null, 0, 0)")
+        bench.settle()
+        self.assertEqual(bench.capture.stop(), 0)
+        self.assertEqual(bench.sink.stop(), 0)
+        for name in 'cab':
+            bench.databases[name].sql('update contacts set tag = %s', f'by {name}')
+        bench.start_capture('a', 'b')
+        bench.captured('a', 'b')
+        held = bench.world.start('sink', name='sink-held', env={'LOCKSTEP_FAILPOINT': 'sink.conflict_send:delay=3000:*'})
+        wait_for(lambda: all(any(m > 1 for m in bench.marks(n).values()) for n in bench.names), 90, 'the sinks to commit', alive=[held])
+        bench.sink = bench.world.start('sink', name='sink-second', http=True)  # the group has to be shared while the first one reports
+        bench.applied()
+        time.sleep(4)
+        held.kill()
+        self.assertEqual(bench.capture.stop(), 0)
+        bench.start_capture()
+        self.right(bench.judge(), least_conflicts=3)
 
 
 main()
