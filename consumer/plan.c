@@ -211,6 +211,22 @@ static void begin(struct ls_plan *plan, const struct ls_plan_input *input, size_
 	plan->conflict = ls_arena_alloc(input->arena, count * sizeof *plan->conflict);
 }
 
+/* is_held: the state has it as its winner, so folding it again changes nothing, and nothing of it need be noted. */
+static enum ls_class is_held(const struct ls_plan *plan, const struct ls_plan_input *input, const struct ls_item *item,
+			     bool *ret, struct ls_error *err)
+{
+	const struct ls_plan_key *key = ls_map_get(&plan->keys, item->event.entity_id);
+	struct ls_stamp stamp = ls_stamp_of(&item->event);
+	struct ls_state stored;
+	const struct ls_state *state = key ? &key->state : &stored;
+	enum ls_class class = key ? LS_OK : input->lookup(input->context, item->event.entity_id, &stored, err);
+
+	if (!class)
+		*ret = state->exists && ls_str_equal(state->event_id, item->event.event_id) &&
+		       ls_stamp_compare(&state->stamp, &stamp) == 0;
+	return class;
+}
+
 enum ls_class ls_plan_make(struct ls_plan *plan, const struct ls_plan_input *input, struct ls_item *items, size_t count,
 			   struct ls_error *err)
 {
@@ -222,7 +238,13 @@ enum ls_class ls_plan_make(struct ls_plan *plan, const struct ls_plan_input *inp
 
 		plan->entry[i].offset = item->offset;
 		if (item->fate != LS_FATE_EVENT) {
+			bool held = false;
+
+			class = item->fate == LS_FATE_KNOWN ? is_held(plan, input, item, &held, err) : LS_OK;
+			if (class)
+				return class;
 			pass_over(plan, item, &plan->entry[i]);
+			plan->entry[i].passed_over = plan->entry[i].passed_over && !held;
 		} else {
 			class = key_of(plan, input, item->event.entity_id, &key, err);
 			if (class)

@@ -456,9 +456,9 @@ static enum ls_class leave_out(struct ls_sink_lane *lane, const struct ls_part *
 		offset[i] = items[i].offset;
 	class = lane->dst->ops->passed(lane->dst, &part->mark, offset, count, lane->arena, passed, err);
 	for (size_t i = 0; !class && i < count; i++) {
-		if (passed[i])
+		if (passed[i] && items[i].fate == LS_FATE_EVENT)
 			items[i].fate = LS_FATE_KNOWN;
-		else if (items[i].fate == LS_FATE_DEAD && strcmp(items[i].code, "max_skew") == 0)
+		else if (!passed[i] && items[i].fate == LS_FATE_DEAD && strcmp(items[i].code, "max_skew") == 0)
 			items[i].fate = LS_FATE_EVENT; /* this machine's clock went back since it was taken */
 	}
 	return class;
