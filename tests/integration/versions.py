@@ -5,7 +5,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'
 from lockstep_test import BIN, ROOT, SEED, Database, Scenario, database_url, main, wait_for
 from pg_server import Server, place
 
-CONTRACTS = ('test_source', 'test_destination')
+CONTRACTS = ('test_source_types', 'test_destination')
 WORKLOAD = f'{ROOT}/tests/support/workload.sql'
 
 
