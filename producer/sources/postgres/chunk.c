@@ -142,7 +142,7 @@ static void add_from(const struct pgsrc_walk *walk, struct ls_buf *sql)
 void pgsrc_walk_seek_sql(const struct pgsrc_walk *walk, int64_t rows, struct ls_buf *sql)
 {
 	ls_buf_add_text(sql, "SELECT ");
-	/* By a name of its own: ORDER BY would take the text, not the column, and ranges in the order of texts are of any
+	/* By a name of its own: ORDER BY would take the text, not the column, and ranges by texts are of any
 	 * size. */
 	add_keys(walk, "::text AS lockstep_key", sql);
 	add_from(walk, sql);
