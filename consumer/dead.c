@@ -1,4 +1,5 @@
-/* Dead letters: the original bytes, key and headers, with the reason beside them. A dead letter is acknowledged before the mark passes its event, so nothing is skipped silently. */
+/* Dead letters: the original bytes, key and headers, with the reason beside them. A dead letter is acknowledged before
+ * the mark passes its event, so nothing is skipped silently. */
 #include "core/arena.h"
 #include "core/failpoint.h"
 #include "core/mutant.h"

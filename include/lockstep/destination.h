@@ -158,8 +158,8 @@ struct ls_destination_ops {
 	enum ls_class (*yield)(struct ls_destination *dst, const struct ls_slice *slice, bool back,
 			       struct ls_arena *arena, struct ls_error *err);
 
-	/* passed says of each offset of a partition whether its event was passed over: apply noted it, in either form of
-	 * the ledger, with the mark. MAY be NULL where no state is ever folded behind the mark. */
+	/* passed says of each offset of a partition whether its event was passed over: apply noted it, in either form
+	 * of the ledger, with the mark. MAY be NULL where no state is ever folded behind the mark. */
 	enum ls_class (*passed)(struct ls_destination *dst, const struct ls_mark *mark, const int64_t *offset,
 				size_t count, struct ls_arena *arena, bool *ret, struct ls_error *err);
 

@@ -57,8 +57,8 @@ enum ls_class ls_state_decode(struct ls_state_codec *codec, struct ls_str bytes,
 /* ls_event_json prints a decoded event as JSON, one object, for people and tools (dlq show, conflicts, console). */
 void ls_event_json(const struct ls_event *event, struct ls_buf *out);
 
-/* ls_side_json prints one side of a conflict: its event as by ls_event_json, or, without payload or where its topic does
- * not hold it any more, what the state knows of it. */
+/* ls_side_json prints one side of a conflict: its event as by ls_event_json, or, without payload or where its topic
+ * does not hold it any more, what the state knows of it. */
 struct ls_side;
 void ls_side_json(const struct ls_side *side, bool payload, struct ls_buf *out);
 

@@ -25,7 +25,7 @@ enum ls_class ls_pg_params(PGconn *conn, const char *sql, int count, const char 
 enum ls_class ls_pg_check(PGconn *conn, const PGresult *res, struct ls_error *err);
 enum ls_class
 ls_pg_class(const char *sqlstate); /* the table; unknown: LS_FATAL; NULL or "" (no connection): LS_RETRY */
-/* ls_pg_connect_class is the same for a connection that was refused: some states pass there that are final elsewhere. */
+/* ls_pg_connect_class is the same for a connection that was refused: some states pass there, final elsewhere. */
 enum ls_class ls_pg_connect_class(const char *sqlstate);
 
 void ls_pgresult_clear(PGresult **res); /* for __attribute__((cleanup)) */

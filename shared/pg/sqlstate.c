@@ -37,7 +37,7 @@ enum ls_class ls_pg_class(const char *sqlstate)
 
 enum ls_class ls_pg_connect_class(const char *sqlstate)
 {
-	/* The database exists and takes no connections for now: an operator holds them off while restoring or moving it. */
+	/* It exists and takes no connections for now: an operator holds them off while restoring or moving it. */
 	if (sqlstate && strcmp(sqlstate, "55000") == 0)
 		return LS_RETRY;
 	return ls_pg_class(sqlstate);
