@@ -414,7 +414,8 @@ static enum ls_class open_producer(struct ls_sink_lane *lane, struct ls_error *e
 
 	property[0].name = LS_STR("message.max.bytes");
 	property[0].value = ls_arena_printf(lane->lane_arena, "%lld", (long long)config->max_event_bytes + (128 << 10));
-	memcpy(property + 1, config->kafka.property, config->kafka.count * sizeof *property);
+	for (size_t i = 0; i < config->kafka.count; i++)
+		property[1 + i] = config->kafka.property[i];
 	return ls_producer_open(&conf, delivered, lane, &lane->producer, err);
 }
 
