@@ -75,11 +75,15 @@ static enum ls_class committed(struct ls_sink_lane *lane, struct ls_part *part, 
 	enum ls_class class;
 
 	LS_FAILPOINT_ERROR("sink.applied", err);
-	/* Waiting may give the partitions back, and no marker may then stand above what is in the versions topic. */
+	/* The mark as known here moves last: a partition may be given back wherever the group is served, and no marker
+	 * may then stand above what is in the versions topic. */
 	class = ls_sink_conflicts(lane, part, err);
 	if (class)
 		return class;
 	LS_FAILPOINT_ERROR("sink.conflicts_sent", err);
+	class = ls_unit_save(lane, part->unit, &lane->plan, err);
+	if (class)
+		return class;
 	part->mark.next_offset = slice->next_offset;
 	part->mark.max_version = slice->max_version;
 	lane->failures = 0;
@@ -90,7 +94,7 @@ static enum ls_class committed(struct ls_sink_lane *lane, struct ls_part *part, 
 	else
 		ls_wait_note(lane, part, batch->items, batch->message);
 	count_up(lane, batch, rows);
-	return ls_unit_save(lane, part->unit, &lane->plan, err);
+	return LS_OK;
 }
 
 /* ---- trying again ---- */

@@ -443,7 +443,8 @@ static void each_rule_left_out_ends_in_wrong_rows_somewhere(void **arg)
 					    "mark_first", "state_no_fold", "fold_unpublished",
 					    "copy_alone", "late_unhealed" };
 	struct world *world = calloc(1, sizeof(*world));
-	uint64_t seed = test_seed();
+	/* Always the same: what is rare enough would now and then not be found from another. */
+	uint64_t seed = 1;
 
 	(void)arg;
 	for (enum mutant mutant = SKIP_EQUAL; mutant < MUTANTS; mutant++) {
