@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* Only of a destination in which nothing may wait: see wait.c for the others. */
 enum { CONSTRAINT_ATTEMPTS = 5 };
 
 /* What is tried at once. */

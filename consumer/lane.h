@@ -1,14 +1,16 @@
 /* The sink lane: one thread with its own consumer, producer, destination connection, decoder and arena. Private to
  * consumer/. The files beside this one each hold one idea of it:
- *   lane.c    the loop
- *   assign.c  partitions come and go
- *   unit.c    version state of a partition, restore, publish
- *   apply.c   a batch into the destination, with bisection and retries
- *   dead.c    dead letters
- *   conflicts.c both sides of a conflict
- *   wait.c    events that wait for rows of other partitions
- *   hold.c    partitions that wait until their destination is mended
- *   decode.c  bytes to items */
+ *   lane.c       the loop
+ *   assign.c     partitions come and go
+ *   unit.c       version state of a partition: restore, publish, fold
+ *   decode.c     bytes to items
+ *   apply.c      a batch into the destination, with bisection and retries
+ *   dead.c       dead letters
+ *   conflicts.c  both sides of a conflict
+ *   wait.c       events that wait for rows of other partitions
+ *   hold.c       partitions that wait until their destination is mended
+ *   look.c       whether the destination still stands where this lane left it
+ *   same_log.c   whether the topic is still the one that the mark is about */
 #pragma once
 
 #include "avro/codec.h"
@@ -191,22 +193,27 @@ enum ls_class ls_sink_bury(struct ls_sink_lane *lane, const struct ls_message *m
 			   size_t count, struct ls_error *err);
 
 /* ---- conflicts.c ---- */
-/* ls_conflicts_gather finds both sides of the plan's conflicts, and takes out those that are none. */
+/* ls_conflicts_gather finds both sides of the plan's conflicts, reading the topics again where need be, and takes out
+ * those that are none. */
 enum ls_class ls_conflicts_gather(struct ls_sink_lane *lane, const struct ls_unit *unit, const struct ls_item *items,
 				  struct ls_error *err);
 /* ls_sink_conflicts sends them to {prefix}.conflicts and waits until they are acknowledged. */
 enum ls_class ls_sink_conflicts(struct ls_sink_lane *lane, const struct ls_part *part, struct ls_error *err);
 
 /* ---- wait.c ---- */
-bool ls_wait_is_constraint(const char *code);
+bool ls_wait_is_constraint(const char *code); /* a foreign key, a unique value, an exclusion: others may mend it */
 void ls_wait_free(struct ls_part *part);
+/* ls_wait_full: so much waits that this partition is not to be read further. */
 bool ls_wait_full(const struct ls_sink_lane *lane, const struct ls_part *part);
 /* ls_wait_floor: no event below it waits. */
 int64_t ls_wait_floor(const struct ls_part *part);
 /* ls_wait_load takes over what waits in the partitions that were assigned; their bytes come while folding. */
 enum ls_class ls_wait_load(struct ls_sink_lane *lane, struct ls_error *err);
-bool ls_wait_keep(struct ls_part *part, const struct ls_message *message); /* false: it does not wait */
+/* ls_wait_keep copies the message where its event waits; false: it does not. */
+bool ls_wait_keep(struct ls_part *part, const struct ls_message *message);
+/* ls_wait_whole: LS_FATAL when, after folding, the bytes of one that waits did not come: its topic has lost them. */
 enum ls_class ls_wait_whole(struct ls_sink_lane *lane, const struct ls_part *part, struct ls_error *err);
+/* ls_item_wait takes the item out of its batch: it is to be written down as waiting. Copies what it needs. */
 void ls_item_wait(struct ls_sink_lane *lane, struct ls_item *item, const struct ls_refused *refused);
 /* ls_wait_behind makes events of keys that wait already wait too: the order of a key is kept. */
 void ls_wait_behind(struct ls_sink_lane *lane, const struct ls_part *part, struct ls_item *items, size_t count);
@@ -219,6 +226,7 @@ void ls_wait_done(struct ls_part *part, const struct ls_slice *slice);
 /* ls_wait_back: an event that will not be taken leaves its row as it was. */
 enum ls_class ls_wait_back(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_item *item,
 			   struct ls_error *err);
+/* ls_wait_retry tries what waits once more, when it is time. */
 enum ls_class ls_wait_retry(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err);
 
 /* ---- look.c ---- */

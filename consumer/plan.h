@@ -22,7 +22,7 @@ struct ls_item {
 	int64_t offset;
 	enum ls_fate fate;
 	bool dead_sent;     /* its dead letter is acknowledged */
-	unsigned attempts;  /* of constraint violations that another event may mend */
+	unsigned attempts;  /* where nothing may wait: of constraint violations that another event may mend */
 	bool hopeless;      /* has waited long enough: refused once more, it is a dead letter */
 	const char *reason; /* of a dead letter, or why it waits; arena */
 	const char *needs;  /* the key of the row it waits for, or NULL; arena */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 enum {
-	FULL = 500,           /* as many keys' events: the partition is not read further until there are fewer */
+	FULL = 500,           /* events: the partition is not read further until there are fewer */
 	FULL_BYTES = 8 << 20, /* of a lane: the partitions that have some waiting are not read further */
 	FIRST_MS = 20,
 	LAST_MS = 500,
@@ -149,9 +149,9 @@ enum ls_class ls_wait_whole(struct ls_sink_lane *lane, const struct ls_part *par
 		if (!part->waiting[i].message)
 			return ls_fail(err, LS_FATAL, "waiting",
 				       "destination %s, topic %.*s partition %d: the event at offset %lld (entity "
-				       "\"%s\") waits for other rows, but the topic has it no longer; write that row "
-				       "by hand or with `lockstep sync`, then delete the event's row of "
-				       "sync_waiting and start again",
+				       "\"%.80s\") waits for other rows, but the topic has it no longer; delete its "
+				       "row of sync_waiting and start again, then mend the entity's row by hand or "
+				       "have its source read again with `lockstep snapshot`",
 				       lane->config->name, LS_ARG(part->mark.topic), part->mark.partition,
 				       (long long)part->waiting[i].offset, part->waiting[i].entity_id);
 	return LS_OK;

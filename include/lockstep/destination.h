@@ -136,18 +136,20 @@ struct ls_destination_ops {
 	enum ls_class (*open)(const void *options, const struct ls_destination_context *context,
 			      struct ls_destination **ret_dst, struct ls_error *err);
 
-	/* claim takes ownership of each partition: raises owner_epoch by one, fills next_offset, owner_epoch,
-	 * max_version. */
+	/* claim takes ownership of each partition of `mark` (topic and partition are given): raises owner_epoch by
+	 * one and fills the rest. */
 	enum ls_class (*claim)(struct ls_destination *dst, struct ls_mark *mark, size_t count, struct ls_error *err);
 
 	/* apply writes the slice in one transaction, first of all moving the mark from (owner_epoch, next_offset).
-	 * LS_FENCED: the mark was not as expected, nothing written. LS_POISON: nothing written, one of the writes can
-	 * never succeed. LS_RETRY: nothing known; when the reply of COMMIT was lost, claim again and look. */
+	 * LS_FENCED: the mark was not as expected, nothing written. LS_POISON: nothing written, one of the writes
+	 * can never succeed. LS_RETRY: nothing known; when the reply of COMMIT was lost, claim again and look.
+	 * LS_FATAL with a code of SQLSTATE class 42: nothing written, a table or column is missing that a person has
+	 * to make. What *ret points at is in `arena`. */
 	enum ls_class (*apply)(struct ls_destination *dst, const struct ls_slice *slice, struct ls_arena *arena,
 			       struct ls_outcome *ret, struct ls_error *err);
 
-	/* waits lists what waits in all partitions; MAY be NULL: then nothing may wait there, slices are never careful
-	 * and bring no `wait` or `done`. arena owns the result. */
+	/* waits lists what waits in all partitions, of each in the order of the offsets; MAY be NULL: then nothing
+	 * may wait there, slices are never careful and bring no `wait` or `done`. arena owns the result. */
 	enum ls_class (*waits)(struct ls_destination *dst, struct ls_arena *arena, struct ls_wait **ret,
 			       size_t *ret_count, struct ls_error *err);
 
@@ -158,13 +160,15 @@ struct ls_destination_ops {
 	enum ls_class (*yield)(struct ls_destination *dst, const struct ls_slice *slice, bool back,
 			       struct ls_arena *arena, struct ls_error *err);
 
-	/* passed says of each offset of a partition whether its event was passed over: apply noted it, in either form
-	 * of the ledger, with the mark. MAY be NULL where no state is ever folded behind the mark. */
+	/* passed says of each offset of a partition whether its event was passed over: apply noted it, in either
+	 * form of the ledger, with the mark. ret has room for `count`. LS_FENCED: the mark is not as claimed. MAY be
+	 * NULL where no state is ever folded behind the mark. */
 	enum ls_class (*passed)(struct ls_destination *dst, const struct ls_mark *mark, const int64_t *offset,
 				size_t count, struct ls_arena *arena, bool *ret, struct ls_error *err);
 
-	/* stand reads all marks of this destination as it stands now, claiming nothing, on the session of the lane. MAY
-	 * be NULL: then a destination that goes back to an older state is noticed only where an event arrives. */
+	/* stand reads all marks of this destination as it stands now, claiming nothing, on the session of the lane;
+	 * arena owns the result. MAY be NULL: then a destination that goes back to an older state is noticed only
+	 * where an event arrives. */
 	enum ls_class (*stand)(struct ls_destination *dst, struct ls_arena *arena, struct ls_mark **ret,
 			       size_t *ret_count, struct ls_error *err);
 

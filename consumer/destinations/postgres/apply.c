@@ -452,8 +452,9 @@ enum ls_class ls_pgd_yield(struct ls_pgd *dst, const struct ls_slice *slice, boo
 	if (!verdict.class && verdict.committed)
 		return LS_OK;
 	if (!verdict.class)
-		return ls_fail(err, LS_RETRY, "commit", "the server did not confirm the commit");
-	ls_pgd_settle(dst);
+		(void)ls_fail(&verdict.err, LS_RETRY, "commit", "the server did not confirm the commit");
+	else
+		ls_pgd_settle(dst);
 	*err = verdict.err;
 	return say(dst, slice, err);
 }

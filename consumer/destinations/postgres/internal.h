@@ -2,10 +2,11 @@
  *
  * One slice is one transaction, sent as one script: the mark, the ledger entries by COPY, then per shape of write a
  * COPY into a temporary staging table and the statements that carry it into the target. postgres.c holds the contract,
- * session.c the connection, ledger.c the ledger tables, passed.c what took no effect, target.c what the catalog says
- * about a table, shape.c the statements of a group of like writes, copytext.c the bytes of COPY, apply.c the
- * transaction, verdict.c what an error of it means, careful.c a slice row by row, wait.c what waits for other rows,
- * yield.c circles of them, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */
+ * session.c the connection, ledger.c the ledger tables, takeover.c sessions that keep a new owner from them, passed.c
+ * what took no effect, target.c what the catalog says about a table, shape.c the statements of a group of like writes,
+ * guard.c what keeps newer local edits, copytext.c the bytes of COPY, apply.c the transaction and what an error of it
+ * means, conflict.c both sides of a conflict, careful.c a slice row by row, wait.c what waits for other rows, yield.c
+ * circles of them, check.c and trial.c `lockstep check`, lookup.c one entity as it stands. */
 #pragma once
 
 #include "core/arena.h"
@@ -61,9 +62,9 @@ struct ls_pgd_shape {
 	char stage[64];
 	struct ls_str create, copy, statements;
 	struct ls_str careful_copy, careful; /* one row at a time */
-	struct ls_str key_match;
-	uint64_t session; /* in which the stage exists; 0: in none */
-	uint64_t slice;   /* the last slice that used it */
+	struct ls_str key_match;             /* of the target `d` and the stage `s` */
+	uint64_t session;                    /* in which the stage exists; 0: in none */
+	uint64_t slice;                      /* the last slice that used it */
 	size_t head, tail, writes;
 	struct ls_pgd_shape *next;
 };
@@ -110,11 +111,11 @@ bool ls_pgd_in_ledger(enum ls_entry_status status);
 
 /* ---- takeover.c ---- */
 /* ls_pgd_end_stuck ends sessions of other sinks that hold these marks and wait for their client. */
-enum ls_class ls_pgd_end_stuck(struct ls_pgd *dst, const struct ls_mark *mark, size_t count, size_t *ret_ended,
-			       struct ls_error *err);
+enum ls_class ls_pgd_end_stuck(struct ls_pgd *dst, const struct ls_mark *mark, size_t count, struct ls_error *err);
 
 /* ---- passed.c ---- */
 void ls_pgd_add_passed(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena); /* to dst->sql */
+/* ls_pgd_passed: as ls_destination_ops.passed. */
 enum ls_class ls_pgd_passed(struct ls_pgd *dst, const struct ls_mark *mark, const int64_t *offset, size_t count,
 			    struct ls_arena *arena, bool *ret, struct ls_error *err);
 
@@ -151,11 +152,15 @@ struct ls_pgd_guard {
 };
 bool ls_pgd_guards(const struct ls_mapping *mapping);
 bool ls_pgd_guards_by_commit(const struct ls_destination_context *context);
-enum ls_class ls_pgd_guard_ready(struct ls_pgd *dst, struct ls_error *err); /* in a new session */
-void ls_pgd_guard_note(struct ls_pgd *dst, const struct ls_mark *mark);     /* after a commit or a claim */
+/* ls_pgd_guard_ready: in a new session. LS_FATAL: the server or the role lacks what a guard needs. */
+enum ls_class ls_pgd_guard_ready(struct ls_pgd *dst, struct ls_error *err);
+void ls_pgd_guard_note(struct ls_pgd *dst, const struct ls_mark *mark); /* after a commit or a claim */
+/* The columns of the stage that a guard compares with, and their cells for one write; nothing without a guard. */
 void ls_pgd_guard_columns(const struct ls_mapping *mapping, bool types, struct ls_buf *out);
 void ls_pgd_guard_cells(const struct ls_pgd *dst, const struct ls_slice *slice, const struct ls_write *write,
 			struct ls_buf *out);
+/* ls_pgd_guard_make clears both and fills them where the mapping has a guard. LS_FATAL: the column it names does not
+ * do. */
 enum ls_class ls_pgd_guard_make(const struct ls_pgd *dst, const struct ls_pgd_target *target, const char *stage,
 				struct ls_pgd_guard *ret, struct ls_error *err);
 void ls_pgd_guard_free(struct ls_pgd *dst);
@@ -183,9 +188,8 @@ enum ls_class ls_pgd_add_yield(struct ls_pgd *dst, const struct ls_slice *slice,
 
 /* ---- wait.c ---- */
 void ls_pgd_add_waiting(const struct ls_pgd *dst, struct ls_buf *out); /* the table's name */
-/* ls_pgd_add_waiting_of: a condition on the rows of one partition; prefix: "" or "w." */
-void ls_pgd_add_waiting_of(const struct ls_pgd *dst, const struct ls_mark *mark, const char *prefix,
-			   struct ls_buf *out);
+/* ls_pgd_add_waiting_of: a condition on the rows of one partition; table: "" or "w." */
+void ls_pgd_add_waiting_of(const struct ls_pgd *dst, const struct ls_mark *mark, const char *table, struct ls_buf *out);
 /* To dst->sql: what begins to wait, and what waits no longer. */
 void ls_pgd_add_waits(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena);
 enum ls_class ls_pgd_waits(struct ls_pgd *dst, struct ls_arena *arena, struct ls_wait **ret, size_t *ret_count,

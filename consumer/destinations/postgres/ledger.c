@@ -177,14 +177,13 @@ static enum ls_class claim_rows(struct ls_pgd *dst, const struct ls_mark *mark, 
 {
 	struct ls_error ignored;
 	enum ls_class class;
-	size_t ended = 0;
 
 	add_claim(dst, mark, count, STUCK_AFTER_MS);
 	class = ls_pg_exec(dst->conn, dst->sql.ptr, ret, err);
 	if (class != LS_RETRY || strcmp(err->code, "55P03") != 0)
 		return class;
 	/* A role that may not look at other sessions waits, as before. */
-	(void)ls_pgd_end_stuck(dst, mark, count, &ended, &ignored);
+	(void)ls_pgd_end_stuck(dst, mark, count, &ignored);
 	add_claim(dst, mark, count, 0);
 	return ls_pg_exec(dst->conn, dst->sql.ptr, ret, err);
 }

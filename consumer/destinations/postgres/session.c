@@ -54,8 +54,8 @@ static enum ls_class no_origin(const struct ls_pgd *dst, struct ls_error *err)
 		err, err->class == LS_FENCED ? LS_RETRY : err->class, "origin",
 		"destination \"%s\" is a source too, and capture would send its writes back as local edits, because "
 		"they cannot be marked with a replication origin; grant EXECUTE on the pg_replication_origin "
-		"functions, "
-		"drop origins that nobody uses (pg_replication_origin_status) or raise max_replication_slots: %s",
+		"functions, drop origins that nobody uses (pg_replication_origin_status) or raise "
+		"max_replication_slots: %s",
 		dst->context->name, text);
 }
 

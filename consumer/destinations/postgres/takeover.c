@@ -36,14 +36,10 @@ static void add_query(struct ls_pgd *dst, const struct ls_mark *mark, size_t cou
 	ls_buf_add_text(sql, ")) s");
 }
 
-enum ls_class ls_pgd_end_stuck(struct ls_pgd *dst, const struct ls_mark *mark, size_t count, size_t *ret_ended,
-			       struct ls_error *err)
+enum ls_class ls_pgd_end_stuck(struct ls_pgd *dst, const struct ls_mark *mark, size_t count, struct ls_error *err)
 {
 	LS_PGRESULT res = NULL;
-	enum ls_class class;
 
 	add_query(dst, mark, count);
-	class = ls_pg_exec(dst->conn, dst->sql.ptr, &res, err);
-	*ret_ended = class ? 0 : (size_t)PQntuples(res);
-	return class;
+	return ls_pg_exec(dst->conn, dst->sql.ptr, &res, err);
 }
