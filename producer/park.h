@@ -8,7 +8,7 @@
 
 struct ls_park;
 
-bool ls_park_is(const struct ls_error *err);
+bool ls_park_is(const struct ls_error *err); /* the encoder refused the event for its schema: code schema_change */
 /* ls_park_say turns the encoder's refusal into what the policy says: LS_FATAL, or LS_POISON to be kept aside. */
 enum ls_class ls_park_say(const struct ls_source_config *config, const struct ls_mapping *mapping,
 			  const struct ls_event *event, struct ls_error *err);

@@ -137,7 +137,7 @@ static enum ls_class pgsrc_keepalive(struct ls_source *source, struct ls_error *
 	struct pgsrc *src = of(source);
 	enum ls_class class;
 
-	src->confirm_due = true; /* once a second is often enough for any wal_sender_timeout */
+	src->confirm_due = true; /* pgsrc_status paces it, as the server's wal_sender_timeout asks for */
 	class = pgsrc_status(src, false, err);
 	return class ? ls_fail_in(err, "source \"%s\"", src->context.name) : LS_OK;
 }

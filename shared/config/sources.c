@@ -22,8 +22,7 @@ static const struct ls_option options[] = {
 	  "what the first run begins with: the rows that are there, or none", 0, 0, "snapshot|none", NULL },
 	{ "schema_change", LS_OPT_CHOICE, "follow", offsetof(struct common, schema_change),
 	  "columns that came, went or changed their type: follow (within schema_compatibility), park that entity's "
-	  "events "
-	  "as dead letters until you go on, or fail",
+	  "events as dead letters until you go on, or fail",
 	  0, 0, "follow|park|fail", NULL },
 };
 

@@ -110,8 +110,7 @@ static enum ls_class check_slot(const struct pgsrc *src, const struct pgsrc_slot
 	if (!slot->exists)
 		return ls_fail(err, LS_FATAL, "slot",
 			       "slot \"%s\" is gone, and with it the changes after %s: run `lockstep snapshot %s`, "
-			       "which reads the "
-			       "tables again",
+			       "which reads the tables again",
 			       src->slot, pgout_lsn_print(src->position.lsn, ours), src->context.name);
 	if (strcmp(slot->plugin, "pgoutput") != 0 || strcmp(slot->database, PQdb(src->side)) != 0)
 		return pgsrc_slot_foreign(src, slot, err);
@@ -125,8 +124,7 @@ static enum ls_class check_slot(const struct pgsrc *src, const struct pgsrc_slot
 		return ls_fail(err, LS_FATAL, "slot",
 			       "slot \"%s\" is lost: the server removed WAL that it still needed "
 			       "(max_slot_wal_keep_size, idle_replication_slot_timeout). Run `lockstep snapshot %s`, "
-			       "which drops it and reads the "
-			       "tables again",
+			       "which drops it and reads the tables again",
 			       src->slot, src->context.name);
 	if (slot->active)
 		return ls_fail(err, LS_FENCED, "55006",

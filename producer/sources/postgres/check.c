@@ -211,9 +211,8 @@ static void check_marks(struct checking *checking)
 		       "ALTER PUBLICATION \"%s\" ADD TABLE \"%s\".sync_offsets (the first sink makes it)",
 		       checking->publication, value[1]);
 	NOTE(checking, LS_LEVEL_WARNING, fix,
-	     "publication \"%s\" has no sync_offsets: edits do not say what they had seen, and every one that follows "
-	     "a "
-	     "change of another system is reported as a conflict",
+	     "publication \"%s\" has no sync_offsets: edits do not say what they had seen, and every one that "
+	     "follows a change of another system is reported as a conflict",
 	     checking->publication);
 }
 

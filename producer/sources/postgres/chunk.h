@@ -34,6 +34,6 @@ void pgsrc_walk_seek_sql(const struct pgsrc_walk *walk, int64_t rows, struct ls_
 struct pgsrc_chunk *pgsrc_walk_add(struct pgsrc_walk *walk, const PGresult *res);
 void pgsrc_walk_copy_sql(const struct pgsrc_walk *walk, const struct pgsrc_chunk *chunk, struct ls_buf *sql);
 
-/* pgsrc_walk_settle drops the complete chunks at the low end. Returns how far the table is now (true, or key texts; the
- * caller's), or NULL when nothing moved. */
-json_t *pgsrc_walk_settle(struct pgsrc_walk *walk, size_t *settled); /* counts them up */
+/* pgsrc_walk_settle drops the complete chunks at the low end and counts them up in *settled. Returns how far the table
+ * is now (true, or key texts; the caller's), or NULL when nothing moved. */
+json_t *pgsrc_walk_settle(struct pgsrc_walk *walk, size_t *settled);

@@ -473,9 +473,8 @@ static void give_position(struct reading *reading)
 static const char waiting_sql[] =
 	"SELECT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_class c ON c.oid = "
 	"w.relation WHERE NOT w.granted AND w.mode = 'AccessExclusiveLock' AND w.database = (SELECT oid FROM "
-	"pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND pg_catalog.pg_blocking_pids(w.pid) "
-	"&& "
-	"$1::int[] LIMIT 1";
+	"pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) AND "
+	"pg_catalog.pg_blocking_pids(w.pid) && $1::int[] LIMIT 1";
 
 static enum ls_class give_way(struct pgsrc *src, struct pgsrc_snapshot *snapshot, struct ls_error *err)
 {
@@ -501,9 +500,8 @@ static enum ls_class give_way(struct pgsrc *src, struct pgsrc_snapshot *snapshot
 	if (class || PQntuples(res) == 0)
 		return class;
 	return ls_fail(err, LS_RETRY, "gives_way",
-		       "source \"%s\": a change of table %s waits for the snapshot; letting it go first, the rest is "
-		       "read after it",
-		       src->context.name, PQgetvalue(res, 0, 0));
+		       "a change of table %s waits for the snapshot; letting it go first, the rest is read after it",
+		       PQgetvalue(res, 0, 0));
 }
 
 /* finish: all tables are read; the log begins where the slot does. */
