@@ -1,5 +1,5 @@
-/* The sink's protocol as a model, with the real decision inside: claim, restore, heal, fold, apply with the mark, publish
- * state, marker. Every history is hit by crashes, lost local state, a destination that loses its last commits, state
+/* The sink's protocol as a model, with the real decision inside: claim, restore, heal, fold, apply with the mark,
+ * publish state, marker. Every history is hit by crashes, lost local state, a destination that loses its last commits, state
  * published late by an instance that is no longer the owner, and compaction; it must end in the rows of the log's
  * winners. Each mutant leaves one rule of the protocol out, and must be seen to end in wrong rows.
  *
