@@ -1,7 +1,7 @@
 /* The sink's protocol as a model, with the real decision inside: claim, restore, heal, fold, apply with the mark,
- * publish state, marker. Every history is hit by crashes, lost local state, a destination that loses its last commits, state
- * published late by an instance that is no longer the owner, and compaction; it must end in the rows of the log's
- * winners. Each mutant leaves one rule of the protocol out, and must be seen to end in wrong rows.
+ * publish state, marker. Every history is hit by crashes, lost local state, a destination that loses its last commits,
+ * state published late by an instance that is no longer the owner, and compaction; it must end in the rows of the
+ * log's winners. Each mutant leaves one rule of the protocol out, and must be seen to end in wrong rows.
  *
  * As in the lane, a local copy is read on from where the versions topic was joined into it. A model that went on with
  * the copy alone ended in wrong rows: a destination that had lost commits then has events decided from an older state
