@@ -323,18 +323,3 @@ enum ls_class ls_admin_watermarks(struct ls_admin *admin, const char *topic, int
 	*ret_high = high;
 	return LS_OK;
 }
-
-enum ls_class ls_admin_offset_at(struct ls_admin *admin, const char *topic, int32_t partition, int64_t time_us,
-				 int64_t *ret_offset, struct ls_error *err)
-{
-	/* A record at or after time_us is at or after its millisecond, rounded up. */
-	int64_t time_ms = time_us <= 0 ? 0 : (time_us + 999) / 1000, offset;
-	enum ls_class class = ask_offset(admin, topic, partition, time_ms, &offset, err);
-
-	/* Nothing is as new: the next record will be. */
-	if (!class && offset < 0)
-		class = ask_offset(admin, topic, partition, RD_KAFKA_OFFSET_END, &offset, err);
-	if (!class)
-		*ret_offset = offset;
-	return class;
-}

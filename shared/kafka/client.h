@@ -168,8 +168,6 @@ enum ls_class ls_admin_config(struct ls_admin *admin, const char *topic, const c
 /* ls_admin_watermarks: first and next offset of a partition. */
 enum ls_class ls_admin_watermarks(struct ls_admin *admin, const char *topic, int32_t partition, int64_t *ret_low,
 				  int64_t *ret_high, struct ls_error *err);
-enum ls_class ls_admin_offset_at(struct ls_admin *admin, const char *topic, int32_t partition, int64_t time_us,
-				 int64_t *ret_offset, struct ls_error *err);
 
 /* ls_kafka_reach asks whether any broker answers, for timeout_ms at most. LS_RETRY: none did. */
 enum ls_class ls_kafka_reach(const struct ls_kafka_conf *conf, int timeout_ms, int *ret_brokers, struct ls_error *err);

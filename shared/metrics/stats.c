@@ -38,23 +38,6 @@ void ls_histogram_note(struct ls_histogram *histogram, int64_t us)
 	LS_COUNT(histogram, count, 1);
 }
 
-int64_t ls_histogram_quantile_us(const struct ls_histogram *histogram, double quantile)
-{
-	long long total = 0, seen = 0;
-	size_t i;
-
-	for (i = 0; i < LS_HISTOGRAM_BUCKETS; i++)
-		total += LS_READ(histogram, bucket[i]);
-	if (!total)
-		return -1;
-	for (i = 0; i + 1 < LS_HISTOGRAM_BUCKETS; i++) {
-		seen += LS_READ(histogram, bucket[i]);
-		if ((double)seen >= quantile * (double)total)
-			break;
-	}
-	return ls_histogram_bound_us(i);
-}
-
 /* ---- the registry ---- */
 
 struct ls_stats *ls_stats_new(void)

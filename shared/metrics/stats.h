@@ -14,8 +14,6 @@ struct ls_histogram {
 };
 void ls_histogram_note(struct ls_histogram *histogram, int64_t us);
 int64_t ls_histogram_bound_us(size_t bucket); /* upper bound, inclusive; INT64_MAX for the last */
-/* ls_histogram_quantile_us returns the upper bound of the bucket that holds the quantile (0..1), -1 when empty. */
-int64_t ls_histogram_quantile_us(const struct ls_histogram *histogram, double quantile);
 
 /* All counters only grow; gauges are marked. X(field, type, prometheus name, help) */
 #define LS_STATS(X)                                                                                                    \

@@ -366,21 +366,6 @@ static void topics_are_made_described_and_made_again_without_harm(void **state)
 	assert_int_equal(info.partitions, 0);
 }
 
-static void offset_at_finds_the_first_record_of_a_time(void **state)
-{
-	struct world *world = *state;
-	struct ls_error err;
-	int64_t offset;
-
-	make_topic(world, 1, NULL, 0);
-	int64_t before_us = ls_now_us() - 1000000;
-	produce(world, 0, 5, NULL);
-	ok(ls_admin_offset_at(world->admin, world->topic, 0, before_us, &offset, &err), &err);
-	assert_int_equal(offset, 0);
-	ok(ls_admin_offset_at(world->admin, world->topic, 0, ls_now_us() + 3600000000, &offset, &err), &err);
-	assert_int_equal(offset, 5);
-}
-
 static void count_topic(const struct ls_topic_info *topic, void *arg)
 {
 	(void)topic;
@@ -440,7 +425,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(topics_are_made_described_and_made_again_without_harm),
-		T(offset_at_finds_the_first_record_of_a_time),
 		T(list_names_the_topics_of_a_prefix),
 		T(too_many_replicas_is_told_in_the_brokers_words),
 		T(a_message_larger_than_the_topic_allows_is_poison),

@@ -110,20 +110,6 @@ static void histogram_buckets_are_cumulative_and_hold_their_upper_bound(void **s
 	ls_stats_free(stats);
 }
 
-static void quantiles_are_bounds_of_their_bucket(void **state)
-{
-	struct ls_histogram histogram = { 0 };
-
-	(void)state;
-	assert_int_equal(ls_histogram_quantile_us(&histogram, 0.5), -1);
-	for (int i = 0; i < 99; i++)
-		ls_histogram_note(&histogram, 900);
-	ls_histogram_note(&histogram, 90000);
-	assert_int_equal(ls_histogram_quantile_us(&histogram, 0.5), 1000);
-	assert_int_equal(ls_histogram_quantile_us(&histogram, 0.99), 1000);
-	assert_int_equal(ls_histogram_quantile_us(&histogram, 1.0), 128000);
-}
-
 static void a_lane_is_made_once_and_remembers_its_last_error(void **state)
 {
 	struct ls_stats *stats = ls_stats_new();
@@ -191,7 +177,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_line_follows_the_exposition_format),
 		cmocka_unit_test(histogram_buckets_are_cumulative_and_hold_their_upper_bound),
-		cmocka_unit_test(quantiles_are_bounds_of_their_bucket),
 		cmocka_unit_test(a_lane_is_made_once_and_remembers_its_last_error),
 		cmocka_unit_test(lanes_count_while_others_read),
 	};
