@@ -168,12 +168,6 @@ static enum ls_class reclaim(struct ls_sink_lane *lane, struct ls_part *part, co
 	return LS_OK;
 }
 
-/* A schema the destination does not have yet is a matter of waiting for a person, not of stopping the others. */
-static bool is_mendable(enum ls_class class, const struct ls_error *err)
-{
-	return class == LS_FATAL && strncmp(err->code, "42", 2) == 0;
-}
-
 static enum ls_class recover(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_slice *slice,
 			     struct ls_error *why, bool *ret_done, struct ls_error *err)
 {
@@ -362,7 +356,7 @@ static enum ls_class apply_all(struct ls_sink_lane *lane, struct ls_part *part, 
 				return class;
 			continue;
 		}
-		if (!all.again && is_mendable(class, &why)) {
+		if (!all.again && ls_hold_mends(class, &why)) {
 			ls_hold(lane, part, &why);
 			return LS_OK;
 		}

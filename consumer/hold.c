@@ -9,6 +9,11 @@
 
 enum { FIRST_MS = 200, LAST_MS = 5000 };
 
+bool ls_hold_mends(enum ls_class class, const struct ls_error *err)
+{
+	return class == LS_FATAL && strncmp(err->code, "42", 2) == 0;
+}
+
 void ls_hold(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_error *why)
 {
 	char next[96];

@@ -234,6 +234,9 @@ enum ls_class ls_wait_retry(struct ls_sink_lane *lane, struct ls_part *part, str
 enum ls_class ls_sink_look(struct ls_sink_lane *lane, struct ls_error *err);
 
 /* ---- hold.c ---- */
+/* ls_hold_mends: a schema that the destination does not have yet (SQLSTATE class 42) is a matter of waiting for a
+ * person, not of stopping the others. */
+bool ls_hold_mends(enum ls_class class, const struct ls_error *err);
 /* ls_hold puts a partition off until a person has mended the destination; the others go on. */
 void ls_hold(struct ls_sink_lane *lane, struct ls_part *part, const struct ls_error *why);
 bool ls_hold_is(const struct ls_part *part);

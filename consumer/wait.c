@@ -398,8 +398,8 @@ enum ls_class ls_wait_back(struct ls_sink_lane *lane, struct ls_part *part, cons
 /* passing: the destination will have to be asked again, but nothing is lost or unknown. */
 static bool passing(enum ls_class class, const struct ls_error *err)
 {
-	if (class == LS_FATAL)
-		return strncmp(err->code, "42", 2) == 0;
+	if (ls_hold_mends(class, err))
+		return true;
 	return class == LS_RETRY && (strncmp(err->code, "40", 2) == 0 || strncmp(err->code, "55", 2) == 0 ||
 				     strcmp(err->code, "57014") == 0);
 }
