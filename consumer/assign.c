@@ -175,4 +175,6 @@ void ls_sink_drop(struct ls_sink_lane *lane)
 	lane->part_count = lane->unit_count = 0;
 	lane->generation++;
 	LS_GAUGE(lane->base.stats, partitions, 0);
+	LS_GAUGE(lane->base.stats, waiting, 0);
+	LS_GAUGE(lane->base.stats, held, 0);
 }

@@ -293,7 +293,19 @@ static enum ls_class one_round(struct ls_sink_lane *lane, bool *ret_busy, struct
 	return LS_OK;
 }
 
-/* tick does what is due once a second: markers, advisory offsets, lag. */
+static void count_waiting(const struct ls_sink_lane *lane)
+{
+	size_t waiting = 0, held = 0;
+
+	for (size_t i = 0; i < lane->part_count; i++) {
+		waiting += lane->part[i].waiting_count;
+		held += ls_hold_is(&lane->part[i]);
+	}
+	LS_GAUGE(lane->base.stats, waiting, waiting);
+	LS_GAUGE(lane->base.stats, held, held);
+}
+
+/* tick does what is due once a second: markers, advisory offsets, lag, what waits. */
 static enum ls_class tick(struct ls_sink_lane *lane, struct ls_error *err)
 {
 	int64_t now = ls_monotonic_ms(), lag = 0;
@@ -301,6 +313,7 @@ static enum ls_class tick(struct ls_sink_lane *lane, struct ls_error *err)
 	if (now - lane->last_tick_ms < TICK_MS)
 		return LS_OK;
 	lane->last_tick_ms = now;
+	count_waiting(lane);
 	for (size_t i = 0; i < lane->part_count; i++) {
 		struct ls_part *part = &lane->part[i];
 		const char *topic = part->unit->entity->topic[part->log];

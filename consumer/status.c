@@ -143,6 +143,7 @@ static void add_counted(json_t *into, const char *name, const json_t *live)
 {
 	static const char *const pair[][2] = { { "applied", "applied" },      { "rejected", "stale" },
 					       { "duplicates", "duplicate" }, { "dead_this_run", "dead" },
+					       { "waiting", "waiting" },      { "partitions_held", "held" },
 					       { "retries", "retries" },      { "lanes_up", "up" } };
 
 	for (size_t i = 0; i < sizeof pair / sizeof *pair; i++)

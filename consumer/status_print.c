@@ -148,7 +148,7 @@ static void print_partitions(const json_t *partitions, FILE *out)
 static void print_destination(const json_t *destination, bool live, FILE *out)
 {
 	const char *reason = text_of(destination, "last_dead_reason");
-	char number[6][24], when[24];
+	char number[7][24], when[24];
 
 	fprintf(out, "destination %s (%s)\n", text_of(destination, "name"), text_of(destination, "type"));
 	if (*text_of(destination, "error"))
@@ -160,6 +160,8 @@ static void print_destination(const json_t *destination, bool live, FILE *out)
 		known(destination, "applied", number[0]), known(destination, "rejected", number[1]),
 		known(destination, "duplicates", number[2]), known(destination, "retries", number[3]),
 		known(destination, "dead", number[4]));
+	fprintf(out, "  waiting for other rows %s, partitions held %s\n", known(destination, "waiting", number[5]),
+		known(destination, "partitions_held", number[6]));
 	if (*reason)
 		fprintf(out, "  last dead letter: %s\n", reason);
 	print_error(destination, live, out);

@@ -30,6 +30,8 @@ int64_t ls_histogram_bound_us(size_t bucket); /* upper bound, inclusive; INT64_M
 	X(lag_events, gauge, "lag_events", "events in the topic not yet applied, or bytes of WAL not yet read")        \
 	X(lag_us, gauge, "lag_us", "age of the newest event when it was handled, microseconds")                        \
 	X(partitions, gauge, "partitions", "partitions owned")                                                         \
+	X(waiting, gauge, "waiting", "events applied past that wait for rows of other partitions")                     \
+	X(held, gauge, "partitions_held", "partitions that wait until a person has mended the destination")            \
 	X(pending, gauge, "pending", "events sent to Kafka and not yet acknowledged")                                  \
 	X(snapshot_rows, gauge, "snapshot_rows", "rows read by the running snapshot")                                  \
 	X(snapshot_total, gauge, "snapshot_rows_expected", "rows the running snapshot expects, estimated")             \

@@ -98,6 +98,21 @@ class Constraints(Scenario):
         wait_for(lambda: w.destination.one("select code from companies where id = 3") == 'code 4', 60, 'what came back', alive=[sink])
         self.assertEqual(w.dead(), [])
 
+    def test_what_waits_is_counted(self):
+        w = self.open(patience='10m')
+        w.start('capture')
+        sink = w.start('sink', wait=True)
+        waiting = lambda: w.json('status', config=sink.config)['destinations'][0]['waiting']
+        self.assertEqual(waiting(), 0)
+        for n in range(2):
+            self.say('contact', f'orphan {n}', id=1001 + n, company_id=1001, email=f'orphan {n}', rev=1)
+        wait_for(lambda: waiting() == 2, 120, 'two events that wait to be counted', alive=[sink])
+        self.assertIn('\nlockstep_waiting{lane="sink/warehouse/0"} 2\n', w.get(sink, '/metrics')[1])
+        self.assertIn('waiting for other rows 2, partitions held 0', w.run('status', config=sink.config).stdout)
+        self.say('company', 'parent', id=1001, name='late', rev=1)
+        wait_for(lambda: waiting() == 0, 120, 'nothing to wait any more', alive=[sink])
+        self.assertEqual(w.destination.one('select count(*) from contacts'), 2)
+
     def test_sinks_killed_while_events_wait(self):
         w = self.open()
         w.audit('contacts')

@@ -192,10 +192,13 @@ class SchemaChange(Scenario):
         self.same_soon('contacts')
         w.source.sql("alter table contacts add column email text; update contacts set email = 'x' || id")
         wait_for(lambda: 'email' in run.text() and 'public.contacts' in run.text(), 60, 'the sink to name the column', alive=[run])
+        held = lambda: w.json('status', config=run.config)['destinations'][0]['partitions_held']
+        wait_for(held, 60, 'a partition that is held to be counted', alive=[run])
         w.source.sql("insert into companies select i, 'company ' || i from generate_series(1, 50) i")
         self.same_soon('companies')
         w.destination.sql('alter table contacts add column email text')
         self.same_soon('contacts')
+        wait_for(lambda: held() == 0, 60, 'no partition to be held', alive=[run])
         self.assertEqual(w.dead(), [])
 
     def test_two_writers_of_one_topic_may_have_different_columns(self):
