@@ -94,10 +94,14 @@ static enum ls_class read_run(const struct search *search, const char *topic, si
 			next = message[i].offset + 1;
 			ls_message_free(&message[i]);
 		}
-		if (!class && !count && ls_monotonic_ms() > deadline)
+		if (count)
+			deadline = ls_monotonic_ms() + PATIENCE_MS;
+		else if (!class && ls_monotonic_ms() > deadline)
 			class = ls_fail(err, LS_RETRY, "fetch",
-					"topic %s partition %d: nothing came from offset %lld on within %d s", topic,
-					search->unit->partition, (long long)next, PATIENCE_MS / 1000);
+					"destination %s, topic %s partition %d: nothing came from offset %lld on "
+					"within %d s while the other side of a conflict was read again",
+					search->lane->config->name, topic, search->unit->partition, (long long)next,
+					PATIENCE_MS / 1000);
 	}
 	if (end)
 		*at = search->count;
