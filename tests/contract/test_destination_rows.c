@@ -22,6 +22,70 @@ static void rows_are_inserted_updated_and_deleted(void **state)
 			    "(1,A,11) (3,c,30)");
 }
 
+/* apply_careful applies what was put, row by row. */
+static void apply_careful(struct bench *b)
+{
+	struct ls_slice slice = slice_of(b);
+
+	slice.careful = true;
+	if (apply_only(b, &slice))
+		fail_msg("apply: %s: %s", b->err.code, b->err.text);
+	if (!b->outcome.refused_count)
+		b->mark.next_offset = slice.next_offset;
+	b->writes = 0;
+}
+
+static void rows_written_one_by_one_are_counted_as_others_are(void **state)
+{
+	struct bench *b = *state;
+
+	contacts(b);
+	must(b->conn, "ALTER TABLE contacts ADD UNIQUE (name)");
+	PUT(b, "1", "a", "10");
+	PUT(b, "2", "b", NULL);
+	apply_careful(b);
+	assert_int_equal(b->outcome.rows, 2);
+	PUT(b, "1", "b", "10"); /* waits for the next one in the same slice, and gives up its name for it */
+	PUT(b, "2", "a", NULL);
+	REMOVE(b, "3", ABSENT, ABSENT);
+	PUT(b, "4", "d", "40");
+	apply_careful(b);
+	assert_int_equal(b->outcome.refused_count, 0);
+	assert_int_equal(b->outcome.rows, 3);
+	PUT(b, "1", "b", "10");
+	REMOVE(b, "4", ABSENT, ABSENT);
+	apply_careful(b);
+	assert_int_equal(b->outcome.rows, 1);
+	PUT(b, "5", "e", NULL);
+	PUT(b, "6", "a", NULL);
+	apply_careful(b);
+
+	assert_int_equal(b->outcome.refused_count, 1);
+	assert_int_equal(b->outcome.rows, 0);
+	assert_string_equal(says(b, "SELECT string_agg(c::text, ' ' ORDER BY id) FROM contacts c"), "(1,b,10) (2,a,)");
+}
+
+static void triggers_stay_as_the_session_has_them(void **state)
+{
+	struct bench *b = *state;
+
+	set_option(b, "url", ls_arena_printf(b->arena, "%s options='-c session_replication_role=replica'", b->url).ptr,
+		   0);
+	contacts(b);
+	must(b->conn,
+	     "CREATE TABLE seen (op text); CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+	     "INSERT INTO seen VALUES (TG_OP); RETURN NULL; END $$; CREATE TRIGGER see AFTER INSERT OR UPDATE OR "
+	     "DELETE ON contacts FOR EACH ROW EXECUTE FUNCTION see(); ALTER TABLE contacts ADD UNIQUE (name); "
+	     "INSERT INTO contacts VALUES (1, 'a', 1), (2, 'b', 2); TRUNCATE seen");
+	PUT(b, "1", "b", "1");
+	PUT(b, "2", "a", "2");
+	apply_careful(b);
+
+	assert_int_equal(b->outcome.refused_count, 0);
+	assert_string_equal(says(b, "SELECT string_agg(name, ' ' ORDER BY id) FROM contacts"), "b a");
+	assert_string_equal(says(b, "SELECT count(*) FROM seen"), "0");
+}
+
 static void deleting_what_is_gone_is_no_error(void **state)
 {
 	struct bench *b = *state;
@@ -376,6 +440,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(rows_are_inserted_updated_and_deleted),
+		T(rows_written_one_by_one_are_counted_as_others_are),
+		T(triggers_stay_as_the_session_has_them),
 		T(deleting_what_is_gone_is_no_error),
 		T(an_unchanged_row_is_no_write),
 		T(absent_columns_are_left_alone),

@@ -28,7 +28,7 @@ struct verdict {
 	size_t failed_write;
 	size_t rows;
 	bool committed;
-	struct ls_outcome refused; /* of a careful slice: the rows that cannot be written as things stand */
+	struct ls_outcome careful; /* of a careful slice: how many rows changed, which cannot be written now */
 };
 
 /* ---- grouping ---- */
@@ -280,7 +280,7 @@ static void run(struct ls_pgd *dst, const struct plan *plan, struct verdict *ver
 		else if (PQresultStatus(res) == PGRES_FATAL_ERROR)
 			note_error(dst, plan, copy, res, verdict);
 		else if (PQresultStatus(res) == PGRES_TUPLES_OK && plan->slice->careful)
-			ls_pgd_read_refused(res, plan->arena, &verdict->refused);
+			ls_pgd_read_careful(res, plan->arena, &verdict->careful);
 		else
 			note_done(res, copy >= plan->ledger, verdict);
 		if (PQstatus(dst->conn) == CONNECTION_BAD) {
@@ -323,10 +323,11 @@ static bool stale_catalog(struct ls_pgd *dst, enum ls_class class, const struct 
 static enum ls_class end_careful(struct ls_pgd *dst, struct verdict *verdict, struct ls_outcome *ret,
 				 struct ls_error *err)
 {
-	enum ls_class class = ls_pg_exec(dst->conn, verdict->refused.refused_count ? "ROLLBACK" : "COMMIT", NULL, err);
+	enum ls_class class = ls_pg_exec(dst->conn, verdict->careful.refused_count ? "ROLLBACK" : "COMMIT", NULL, err);
 
-	ret->refused = verdict->refused.refused;
-	ret->refused_count = verdict->refused.refused_count;
+	ret->refused = verdict->careful.refused;
+	ret->refused_count = verdict->careful.refused_count;
+	verdict->rows = ret->refused_count ? 0 : verdict->careful.rows;
 	verdict->committed = true;
 	return class;
 }

@@ -11,11 +11,13 @@ enum { PASSES = 20 };
 static const char opening[] =
 	"#variable_conflict use_column\n"
 	"DECLARE lockstep_row integer; lockstep_pass integer := 0; lockstep_moved boolean; lockstep_gave boolean := "
-	"false; lockstep_code text; lockstep_text text; lockstep_detail text;\n"
-	"BEGIN SET CONSTRAINTS ALL IMMEDIATE;\n"
+	"false; lockstep_code text; lockstep_text text; lockstep_detail text; lockstep_rows bigint := 0;\n" LS_PGD_ROLE
+		LS_PGD_WRITTEN "BEGIN SET CONSTRAINTS ALL IMMEDIATE;\n"
 	"LOOP lockstep_pass := lockstep_pass + 1; lockstep_moved := false;\n";
 
+/* What was counted in a row's block would outlive the block's end by an exception: it counts from here on only. */
 static const char refusing[] =
+	"lockstep_rows := lockstep_rows + lockstep_written;\n"
 	"IF lockstep_pass > 1 THEN DELETE FROM pg_temp.lockstep_refused r WHERE r.line = lockstep_row; END IF;\n"
 	"lockstep_moved := true;\n"
 	"EXCEPTION WHEN integrity_constraint_violation OR data_exception OR raise_exception THEN\n"
@@ -40,7 +42,7 @@ static void add_rows(const struct ls_pgd_shape *shape, const char *condition, st
 	ls_buf_printf(out,
 		      "FOR lockstep_row IN SELECT c.lockstep_write FROM pg_temp.%s_c c WHERE %sEXISTS (SELECT FROM "
 		      "pg_temp.lockstep_refused r WHERE r.line = c.lockstep_write AND r.code IN ('23503', '23505', "
-		      "'23P01')) ORDER BY 1 LOOP BEGIN\n",
+		      "'23P01')) ORDER BY 1 LOOP lockstep_written := 0; BEGIN\n",
 		      shape->stage, condition);
 }
 
@@ -68,15 +70,6 @@ static enum ls_class add_gives(struct ls_pgd *dst, const struct ls_pgd_shape *sh
 	ls_buf_add_text(&dst->body, ";\nEXCEPTION WHEN integrity_constraint_violation OR data_exception OR "
 				    "raise_exception THEN NULL; END; END LOOP;\n");
 	return LS_OK;
-}
-
-/* add_silence leaves out the triggers of the user where the role may do so: giving up is a change that nobody made. */
-static void add_silence(struct ls_buf *out, bool on)
-{
-	ls_buf_printf(out,
-		      "BEGIN PERFORM pg_catalog.set_config('session_replication_role', '%s', true); EXCEPTION WHEN "
-		      "insufficient_privilege THEN NULL; END;\n",
-		      on ? "replica" : "origin");
 }
 
 void ls_pgd_add_numbered(struct ls_pgd *dst, struct ls_pgd_shape *const *shape, size_t count)
@@ -107,24 +100,30 @@ enum ls_class ls_pgd_add_careful(struct ls_pgd *dst, struct ls_pgd_shape *const 
 		ls_buf_add_text(&dst->body, refusing);
 	}
 	ls_buf_printf(&dst->body, more, PASSES);
-	add_silence(&dst->body, true);
+	ls_pgd_add_silence(&dst->body, true);
 	for (size_t i = 0; !class && i < count; i++)
 		class = add_gives(dst, shape[i], arena, err);
 	if (class)
 		return class;
-	add_silence(&dst->body, false);
-	ls_buf_add_text(&dst->body, "END LOOP; END");
+	ls_pgd_add_silence(&dst->body, false);
+	ls_buf_add_text(&dst->body, "END LOOP; PERFORM pg_catalog.set_config('lockstep.rows', lockstep_rows::text, "
+				    "true); END");
 	body = ls_arena_str(arena, ls_buf_str(&dst->body));
 	ls_buf_add_text(&dst->sql, "DO ");
 	ls_pg_add_literal(&dst->sql, body);
-	ls_buf_add_text(&dst->sql, ";\nSELECT line, code, reason, needs FROM pg_temp.lockstep_refused ORDER BY line");
+	ls_buf_add_text(&dst->sql, ";\nSELECT pg_catalog.current_setting('lockstep.rows');\n"
+				   "SELECT line, code, reason, needs FROM pg_temp.lockstep_refused ORDER BY line");
 	return LS_OK;
 }
 
-void ls_pgd_read_refused(const PGresult *res, struct ls_arena *arena, struct ls_outcome *ret)
+void ls_pgd_read_careful(const PGresult *res, struct ls_arena *arena, struct ls_outcome *ret)
 {
 	size_t count = (size_t)PQntuples(res);
 
+	if (PQnfields(res) == 1) {
+		ret->rows = (size_t)strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+		return;
+	}
 	ret->refused = ls_arena_alloc(arena, sizeof(*ret->refused) * (count + 1));
 	ret->refused_count = count;
 	for (size_t i = 0; i < count; i++) {

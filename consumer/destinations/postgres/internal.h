@@ -182,6 +182,13 @@ struct ls_pgd_giving {
 enum ls_class ls_pgd_giving(struct ls_pgd *dst, const struct ls_pgd_target *target, struct ls_arena *arena,
 			    struct ls_pgd_giving **ret, size_t *ret_count, struct ls_error *err);
 void ls_pgd_add_giving(const struct ls_pgd_giving *giving, size_t count, bool references, struct ls_buf *out);
+/* Declarations of a DO block: how its session treats triggers, for ls_pgd_add_silence; and how many rows the statements
+ * of ls_pgd_shape.careful have written, added up. */
+#define LS_PGD_ROLE    "lockstep_role text := pg_catalog.current_setting('session_replication_role'); "
+#define LS_PGD_WRITTEN "lockstep_count bigint; lockstep_written bigint := 0;\n"
+/* ls_pgd_add_silence leaves out the triggers of the user where the role may do so, for changes that nobody made; and
+ * lets them be as the session has them again. */
+void ls_pgd_add_silence(struct ls_buf *out, bool on);
 /* To dst->sql: what ls_destination_ops.yield does, after the mark and the numbered stages. */
 enum ls_class ls_pgd_add_yield(struct ls_pgd *dst, const struct ls_slice *slice, bool back, struct ls_arena *arena,
 			       struct ls_error *err);
@@ -201,7 +208,8 @@ void ls_pgd_add_numbered(struct ls_pgd *dst, struct ls_pgd_shape *const *shape, 
 /* To dst->sql: the rest of a careful slice's script, but for its end. */
 enum ls_class ls_pgd_add_careful(struct ls_pgd *dst, struct ls_pgd_shape *const *shape, size_t count,
 				 struct ls_arena *arena, struct ls_error *err);
-void ls_pgd_read_refused(const PGresult *res, struct ls_arena *arena, struct ls_outcome *ret);
+/* ls_pgd_read_careful reads either of its two answers: how many rows changed, which ones were refused. */
+void ls_pgd_read_careful(const PGresult *res, struct ls_arena *arena, struct ls_outcome *ret);
 
 /* ---- apply.c ---- */
 enum ls_class ls_pgd_apply(struct ls_pgd *dst, const struct ls_slice *slice, struct ls_arena *arena,

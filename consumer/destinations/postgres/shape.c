@@ -138,6 +138,16 @@ static void add_target(const struct build *b, struct ls_buf *out)
 	ls_pgd_add_table(out, b->target->schema, b->target->table);
 }
 
+/* add_end ends a statement; what is written row by row in a DO block has to count for itself. */
+static void add_end(const struct build *b, struct ls_buf *out)
+{
+	ls_buf_add_text(out, ";\n");
+	if (b->single)
+		ls_buf_add_text(out,
+				"GET DIAGNOSTICS lockstep_count = ROW_COUNT; lockstep_written := lockstep_written + "
+				"lockstep_count;\n");
+}
+
 static void add_insert(const struct build *b, bool only_missing, struct ls_buf *out)
 {
 	bool overriding = false;
@@ -162,7 +172,8 @@ static void add_insert(const struct build *b, bool only_missing, struct ls_buf *
 	ls_buf_add_text(out, " ON CONFLICT (");
 	add_key_columns(b, out);
 	if (!settable_count(b)) {
-		ls_buf_add_text(out, ") DO NOTHING;\n");
+		ls_buf_add_text(out, ") DO NOTHING");
+		add_end(b, out);
 		return;
 	}
 	ls_buf_add_text(out, ") DO UPDATE SET ");
@@ -170,7 +181,7 @@ static void add_insert(const struct build *b, bool only_missing, struct ls_buf *
 	ls_buf_add_text(out, " WHERE ");
 	add_changed(b, "EXCLUDED.", out);
 	ls_buf_add_str(out, ls_buf_str(b->guard.all));
-	ls_buf_add_text(out, ";\n");
+	add_end(b, out);
 }
 
 static void add_update(const struct build *b, struct ls_buf *out)
@@ -186,7 +197,7 @@ static void add_update(const struct build *b, struct ls_buf *out)
 	ls_buf_add_text(out, " AND ");
 	add_changed(b, "s.", out);
 	ls_buf_add_str(out, ls_buf_str(b->guard.each));
-	ls_buf_add_text(out, ";\n");
+	add_end(b, out);
 }
 
 static void add_delete(const struct build *b, struct ls_buf *out)
@@ -198,7 +209,7 @@ static void add_delete(const struct build *b, struct ls_buf *out)
 	ls_buf_add_text(out, " WHERE ");
 	add_key_match(b, "d.", "s.", out);
 	ls_buf_add_str(out, ls_buf_str(b->guard.each));
-	ls_buf_add_text(out, ";\n");
+	add_end(b, out);
 }
 
 /* lacks_required: the target has a column without which no row can be inserted, and these writes do not bring it. The

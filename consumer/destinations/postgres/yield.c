@@ -261,13 +261,12 @@ static void add_block(const struct yield *y, void (*add)(const struct yield *y))
 				"THEN NULL; END;\n");
 }
 
-/* silence leaves out the triggers of the user where the role may do so: they would see a change that nobody made. */
-static void silence(struct ls_buf *out, const char *role)
+void ls_pgd_add_silence(struct ls_buf *out, bool on)
 {
 	ls_buf_printf(out,
 		      "BEGIN PERFORM pg_catalog.set_config('session_replication_role', %s, true); EXCEPTION WHEN "
 		      "insufficient_privilege THEN NULL; END;\n",
-		      role);
+		      on ? "'replica'" : "lockstep_role");
 }
 
 static void add_forgotten(const struct yield *y)
@@ -280,12 +279,12 @@ static void add_forgotten(const struct yield *y)
 
 static void add_write(const struct yield *y, bool back)
 {
-	silence(y->out, "'replica'");
+	ls_pgd_add_silence(y->out, true);
 	if (y->unique_count)
 		add_block(y, back ? add_back : add_give_up);
 	if (!back && y->write->op == LS_WRITE_UPSERT)
 		add_block(y, add_make);
-	silence(y->out, "lockstep_role");
+	ls_pgd_add_silence(y->out, false);
 	if (back) {
 		add_block(y, add_unmake);
 		add_forgotten(y);
@@ -321,8 +320,8 @@ enum ls_class ls_pgd_add_yield(struct ls_pgd *dst, const struct ls_slice *slice,
 
 	ls_buf_clear(&dst->body);
 	ls_buf_add_text(&dst->body,
-			"#variable_conflict use_column\nDECLARE lockstep_row integer; lockstep_role text := "
-			"pg_catalog.current_setting('session_replication_role'); BEGIN\n");
+			"#variable_conflict use_column\nDECLARE lockstep_row integer; " LS_PGD_ROLE LS_PGD_WRITTEN
+			"BEGIN\n");
 	for (size_t i = 0; i < slice->write_count; i++) {
 		enum ls_class class;
 
