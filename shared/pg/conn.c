@@ -129,38 +129,38 @@ static enum ls_class check_url(const char *url, int *ret_timeout_s, bool *ret_ma
 	return LS_OK;
 }
 
-/* start only begins to connect, unless it shall `wait`. */
-static PGconn *start(const char *url, const char *name, bool replication, bool wait)
+/* start only begins to connect, unless it shall `wait`. at: where the URL has several hosts, only to the one that this
+ * connection was at; NULL: to all. */
+static PGconn *start(const char *url, const char *name, bool replication, bool wait, const PGconn *at)
 {
 	char application[64];
 	/* What stands before dbname gives way to the URL, what stands behind it does not. */
-	const char *const keyword[] = { "keepalives",
-					"keepalives_idle",
-					"keepalives_interval",
-					"keepalives_count",
-					"tcp_user_timeout",
-					"connect_timeout",
-					"dbname",
-					"application_name",
-					"client_encoding",
-					replication ? "replication" : NULL,
-					NULL };
-	const char *const value[] = { "1",  "10", "5",         "4",    "30000",
-				      "10", url,  application, "UTF8", replication ? "database" : NULL,
-				      NULL };
+	const char *const pair[][2] = {
+		{ "keepalives", "1" },
+		{ "keepalives_idle", "10" },
+		{ "keepalives_interval", "5" },
+		{ "keepalives_count", "4" },
+		{ "tcp_user_timeout", "30000" },
+		{ "connect_timeout", "10" },
+		{ "dbname", url },
+		{ "application_name", application },
+		{ "client_encoding", "UTF8" },
+		{ "replication", replication ? "database" : NULL },
+		{ "host", at ? PQhost(at) : NULL },
+		{ "hostaddr", at ? PQhostaddr(at) : NULL },
+		{ "port", at ? PQport(at) : NULL },
+	};
+	enum { PAIRS = sizeof(pair) / sizeof(pair[0]) };
+	const char *keyword[PAIRS + 1] = { NULL }, *value[PAIRS + 1] = { NULL };
 
+	for (size_t i = 0, n = 0; i < PAIRS; i++) {
+		if (!pair[i][1])
+			continue;
+		keyword[n] = pair[i][0];
+		value[n++] = pair[i][1];
+	}
 	(void)snprintf(application, sizeof(application), "lockstep %s", name);
 	return wait ? PQconnectdbParams(keyword, value, 1) : PQconnectStartParams(keyword, value, 1);
-}
-
-/* try_all lets libpq wait for each of several hosts in turn: only then does it pass over one that is silent. */
-static bool try_all(PGconn **conn, const char *url, const char *name, bool replication)
-{
-	PQfinish(*conn);
-	*conn = start(url, name, replication, true);
-	if (!*conn)
-		abort(); /* out of memory */
-	return PQstatus(*conn) == CONNECTION_OK;
 }
 
 static void no_notice(void *arg, const PGresult *res)
@@ -169,23 +169,50 @@ static void no_notice(void *arg, const PGresult *res)
 	(void)res;
 }
 
+/* try_verbose is what tells the SQLSTATE of a refusal. */
+static bool try_verbose(PGconn **ret, const char *url, const char *name, bool replication, int timeout_s,
+			const PGconn *at)
+{
+	PGconn *conn = start(url, name, replication, false, at);
+
+	if (!conn)
+		abort(); /* out of memory */
+	*ret = conn;
+	(void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
+	(void)PQsetNoticeReceiver(conn, no_notice, NULL);
+	return PQstatus(conn) != CONNECTION_BAD && establish(conn, timeout_s);
+}
+
+/* try_all lets libpq wait for each of several hosts in turn: only then does it pass over one that is silent. Its
+ * refusal has no SQLSTATE, so the host at which it ended is asked once more. */
+static bool try_all(PGconn **conn, const char *url, const char *name, bool replication, int timeout_s)
+{
+	PGconn *all = start(url, name, replication, true, NULL);
+	bool good;
+
+	if (!all)
+		abort(); /* out of memory */
+	PQfinish(*conn);
+	*conn = all;
+	if (PQstatus(all) == CONNECTION_OK)
+		return true;
+	good = try_verbose(conn, url, name, replication, timeout_s, all);
+	PQfinish(all);
+	return good;
+}
+
 enum ls_class ls_pg_connect(const char *url, const char *name, bool replication, PGconn **ret, struct ls_error *err)
 {
 	int timeout_s = 10;
 	bool many = false;
 	enum ls_class class = check_url(url, &timeout_s, &many, err);
-	PGconn *conn;
+	PGconn *conn = NULL;
 
 	if (class)
 		return class;
 	LS_FAILPOINT_ERROR("db.connect", err);
-	conn = start(url, name, replication, false);
-	if (!conn)
-		abort(); /* out of memory */
-	(void)PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
-	(void)PQsetNoticeReceiver(conn, no_notice, NULL);
-	if ((PQstatus(conn) == CONNECTION_BAD || !establish(conn, timeout_s)) &&
-	    !(many && PQstatus(conn) != CONNECTION_BAD && try_all(&conn, url, name, replication))) {
+	if (!try_verbose(&conn, url, name, replication, timeout_s, NULL) &&
+	    !(many && PQstatus(conn) != CONNECTION_BAD && try_all(&conn, url, name, replication, timeout_s))) {
 		class = connect_failed(conn, err);
 		PQfinish(conn);
 		return class;

@@ -1,6 +1,9 @@
 /* The contract of destinations: opening, marks and fencing, the ledger, and what becomes of failures. */
 #include "destination_world.h"
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 /* ---- opening ---- */
 
 static void open_fails_cleanly_on_a_bad_url(void **state)
@@ -37,6 +40,37 @@ static void a_missing_database_is_named(void **state)
 
 	assert_string_equal(b->err.code, "3D000");
 	assert_non_null(strstr(b->err.text, "no_such_database"));
+}
+
+/* The port of a socket that takes connections and never answers. */
+static int silent_socket(int *ret_port)
+{
+	struct sockaddr_in name = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t size = sizeof(name);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&name, sizeof(name)), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&name, &size), 0);
+	*ret_port = ntohs(name.sin_port);
+	return fd;
+}
+
+static void a_refusal_behind_a_silent_host_keeps_its_sqlstate(void **state)
+{
+	struct bench *b = *state;
+	PGconn *conn = NULL;
+	struct ls_str url;
+	int port, fd = silent_socket(&port);
+
+	/* What comes last in such a text is what counts. */
+	url = ls_arena_printf(b->arena, "%s host=127.0.0.1,%s port=%d,%s dbname=lsdest_nowhere connect_timeout=2",
+			      b->url, PQhost(b->conn), port, PQport(b->conn));
+
+	assert_int_equal(ls_pg_connect(url.ptr, "test", false, &conn, &b->err), LS_FATAL);
+
+	assert_string_equal(b->err.code, "3D000");
+	close(fd);
 }
 
 static void close_takes_nothing(void **state)
@@ -420,6 +454,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(open_fails_cleanly_on_a_bad_url),
 		T(a_missing_database_is_named),
+		T(a_refusal_behind_a_silent_host_keeps_its_sqlstate),
 		T(close_takes_nothing),
 		T(the_options_table_is_complete),
 		T(several_may_open_at_once_and_again),
