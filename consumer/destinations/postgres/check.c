@@ -43,10 +43,10 @@ static void check_clock(const struct look *look)
 	struct ls_error err;
 	int64_t before_us = ls_now_us(), after_us, skew_ms;
 
-	if (ls_pg_exec(
-		    look->dst->conn,
-		    "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint, pg_is_in_recovery()",
-		    &res, &err)) {
+	if (ls_pg_exec(look->dst->conn,
+		       "SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint, "
+		       "pg_catalog.pg_is_in_recovery()",
+		       &res, &err)) {
 		add_failure(look, LS_CHECK_POSTGRES, &err, "see the server's log");
 		return;
 	}

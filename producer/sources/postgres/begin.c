@@ -14,7 +14,7 @@ static const int64_t round_ahead_us = 10 * 1000000, round_gap_us = 1000000;
 static const char slot_sql[] =
 	"SELECT active, coalesce(active_pid, 0), coalesce(wal_status, ''), coalesce(confirmed_flush_lsn::text, ''),"
 	" coalesce(plugin, ''), coalesce(database, ''), two_phase,"
-	" coalesce(to_jsonb(s) ->> 'failover', 'false') = 'true' FROM pg_catalog.pg_replication_slots s"
+	" coalesce(pg_catalog.to_jsonb(s) ->> 'failover', 'false') = 'true' FROM pg_catalog.pg_replication_slots s"
 	" WHERE slot_name = $1";
 
 enum ls_class pgsrc_slot_state(PGconn *conn, const char *name, struct pgsrc_slot *ret, struct ls_error *err)

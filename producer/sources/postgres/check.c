@@ -63,9 +63,11 @@ static void check_settings(struct checking *checking)
 	LS_PGRESULT res = NULL;
 
 	if (!ask(checking,
-		 "SELECT current_setting('wal_level'), current_setting('max_replication_slots')::int - (SELECT "
+		 "SELECT pg_catalog.current_setting('wal_level'), "
+		 "pg_catalog.current_setting('max_replication_slots')::int - (SELECT "
 		 "count(*) FROM"
-		 " pg_catalog.pg_replication_slots), current_setting('max_wal_senders')::int - (SELECT count(*) FROM"
+		 " pg_catalog.pg_replication_slots), pg_catalog.current_setting('max_wal_senders')::int - (SELECT "
+		 "count(*) FROM"
 		 " pg_catalog.pg_stat_replication), (SELECT count(*) FROM pg_catalog.pg_replication_slots"
 		 " WHERE slot_name = $1)",
 		 1, (const char *const[]){ checking->slot }, &res))
@@ -219,7 +221,7 @@ static void check_marks(struct checking *checking)
 /* ---- tables ---- */
 
 static const char table_sql[] =
-	"SELECT c.oid, c.relkind, c.relreplident, c.relpersistence, has_table_privilege(c.oid, 'SELECT'),"
+	"SELECT c.oid, c.relkind, c.relreplident, c.relpersistence, pg_catalog.has_table_privilege(c.oid, 'SELECT'),"
 	" EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary),"
 	" pg_catalog.pg_has_role(c.relowner, 'USAGE') OR EXISTS (SELECT FROM pg_catalog.pg_publication_tables p WHERE"
 	" p.pubname = $3 AND p.schemaname = n.nspname AND p.tablename = c.relname)"
@@ -273,12 +275,14 @@ static void check_unique(struct checking *checking, const struct ls_mapping *map
 		       keys.ptr ? keys.ptr : "");
 	if (ask(checking,
 		"SELECT count(*) FROM (SELECT i.indexrelid FROM pg_catalog.pg_index i CROSS JOIN LATERAL"
-		" unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n) JOIN pg_catalog.pg_attribute a ON a.attrelid ="
+		" pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n) JOIN pg_catalog.pg_attribute a ON "
+		"a.attrelid ="
 		" i.indrelid AND a.attnum = k.attnum WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND "
 		"i.indpred"
 		" IS NULL AND k.n <= i.indnkeyatts GROUP BY i.indexrelid, i.indnkeyatts HAVING count(*) = "
 		"i.indnkeyatts AND"
-		" bool_and(a.attnotnull) AND array_agg(a.attname::text) @> $2::text[] AND array_agg(a.attname::text) <@"
+		" pg_catalog.bool_and(a.attnotnull) AND pg_catalog.array_agg(a.attname::text) @> $2::text[] AND "
+		"pg_catalog.array_agg(a.attname::text) <@"
 		" $2::text[]) x",
 		2, (const char *const[]){ oid, array.ptr }, &res)) {
 		if (number(res, 0))
@@ -329,7 +333,8 @@ static void check_types(struct checking *checking, const struct ls_mapping *mapp
 	(void)mapping;
 
 	if (!ask(checking,
-		 "SELECT count(*), count(*) FILTER (WHERE a.attgenerated <> ''), string_agg(quote_ident(a.attname), ', "
+		 "SELECT count(*), count(*) FILTER (WHERE a.attgenerated <> ''), "
+		 "pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', "
 		 "') FILTER"
 		 " (WHERE a.attgenerated <> '') FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum "
 		 "> 0"

@@ -8,13 +8,13 @@
 /* A unique index over exactly the entity's key, with nothing that could be NULL, in any order of its columns: the order
  * that the ranges then follow. */
 static const char index_sql[] =
-	"SELECT array_to_json(array_agg(a.attname ORDER BY k.n))::text FROM pg_catalog.pg_index i"
-	" CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n)"
+	"SELECT pg_catalog.array_to_json(pg_catalog.array_agg(a.attname ORDER BY k.n))::text FROM pg_catalog.pg_index i"
+	" CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, n)"
 	" JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum"
 	" WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL"
 	" AND k.n <= i.indnkeyatts"
-	" GROUP BY i.indexrelid, i.indisprimary HAVING bool_and(a.attnotnull)"
-	" AND array_agg(a.attname::text ORDER BY a.attname::text COLLATE \"C\") = $2::text[]"
+	" GROUP BY i.indexrelid, i.indisprimary HAVING pg_catalog.bool_and(a.attnotnull)"
+	" AND pg_catalog.array_agg(a.attname::text ORDER BY a.attname::text COLLATE \"C\") = $2::text[]"
 	" ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1";
 
 static int by_bytes(const void *a, const void *b)

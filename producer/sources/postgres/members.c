@@ -9,7 +9,8 @@
 #include <stdlib.h>
 
 #define MEMBERS                                                                                                        \
-	" FROM unnest($2::text[]::oid[]) WITH ORDINALITY x(rel, n) LEFT JOIN pg_catalog.pg_class c ON c.oid = x.rel"   \
+	" FROM pg_catalog.unnest($2::text[]::oid[]) WITH ORDINALITY x(rel, n) LEFT JOIN pg_catalog.pg_class c ON "     \
+	"c.oid = x.rel"                                                                                                \
 	" LEFT JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace LEFT JOIN pg_catalog.pg_publication p"         \
 	" ON p.pubname = $1 LEFT JOIN pg_catalog.pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = x.rel"
 
@@ -18,7 +19,8 @@ static const char member_sql[] =
 
 /* One number for all of them, names included: cheap to ask for, and another one when any of them is. */
 const char pgsrc_members_sql[] =
-	"(SELECT coalesce(pg_catalog.hashtextextended(string_agg(concat_ws('.', coalesce(p.oid, 0), x.rel,"
+	"(SELECT coalesce(pg_catalog.hashtextextended(pg_catalog.string_agg(pg_catalog.concat_ws('.', coalesce(p.oid, "
+	"0), x.rel,"
 	" coalesce(r.oid, 0), s.nspname, c.relname), ',' ORDER BY x.n), 0), 0)" MEMBERS ")";
 
 static struct ls_str oid_array(const struct pgsrc *src)

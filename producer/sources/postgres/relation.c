@@ -90,7 +90,8 @@ static struct ls_str field_of(const struct ls_mapping *mapping, struct ls_str co
  * the domain where the column's type is one. */
 static const char type_sql[] =
 	"WITH RECURSIVE given AS (SELECT o.n, o.type::oid AS type, m.typmod::int AS typmod"
-	" FROM unnest($1::text[]::oid[]) WITH ORDINALITY o(type, n) JOIN unnest($2::int[]) WITH ORDINALITY m(typmod, n)"
+	" FROM pg_catalog.unnest($1::text[]::oid[]) WITH ORDINALITY o(type, n) JOIN pg_catalog.unnest($2::int[]) WITH "
+	"ORDINALITY m(typmod, n)"
 	" USING (n)), base AS (SELECT n, t.oid, t.typtype, t.typbasetype, t.typtypmod, typmod FROM given"
 	" JOIN pg_catalog.pg_type t ON t.oid = given.type UNION ALL"
 	" SELECT n, t.oid, t.typtype, t.typbasetype, t.typtypmod, CASE WHEN base.typmod < 0 THEN base.typtypmod ELSE"

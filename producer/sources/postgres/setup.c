@@ -31,7 +31,7 @@ enum ls_class pgsrc_server(struct pgsrc *src, struct ls_error *err)
 }
 
 static const char table_sql[] =
-	"SELECT c.oid, c.relkind, greatest(0, CASE WHEN c.relkind = 'p' THEN (SELECT sum(l.reltuples) FROM"
+	"SELECT c.oid, c.relkind, greatest(0, CASE WHEN c.relkind = 'p' THEN (SELECT pg_catalog.sum(l.reltuples) FROM"
 	" pg_catalog.pg_partition_tree(c.oid) t JOIN pg_catalog.pg_class l ON l.oid = t.relid WHERE t.isleaf)"
 	" ELSE c.reltuples END)::bigint, c.relpersistence"
 	" FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
