@@ -44,8 +44,10 @@ static enum ls_class claim_all(struct ls_sink_lane *lane, const struct ls_assign
 		mark[i] = (struct ls_mark){ .topic = ls_str_of(assigned[i].topic), .partition = assigned[i].partition };
 	LS_FAILPOINT_ERROR("sink.claim", err);
 	class = count ? lane->dst->ops->claim(lane->dst, mark, count, err) : LS_OK;
-	if (!class)
+	if (!class) {
+		ls_sink_clock_told(lane, mark, count);
 		LS_FAILPOINT_ERROR("sink.claimed", err);
+	}
 	return class;
 }
 

@@ -120,7 +120,7 @@ static enum ls_class decode(struct ls_sink_lane *lane, const struct ls_sink_enti
 	if (!class)
 		class = check_names(entity, message, ret, err);
 	if (!class)
-		class = check_version(ret, ls_now_us(), config->max_skew_ms, err);
+		class = check_version(ret, ls_sink_clock_now(lane), config->max_skew_ms, err);
 	if (!class)
 		class = check_key(lane, entity, ret, err);
 	return class;

@@ -461,6 +461,7 @@ static enum ls_class open_all(struct ls_sink_lane *lane, struct ls_error *err)
 	if (class)
 		return class;
 	lane->decoder = ls_decoder_new(schemas);
+	ls_sink_clock_begin(lane);
 	LS_FAILPOINT_ERROR("sink.open", err);
 	class = open_destination(lane, err);
 	if (!class)

@@ -4,6 +4,7 @@
  *   assign.c     partitions come and go
  *   unit.c       version state of a partition: restore, publish, fold
  *   decode.c     bytes to items
+ *   skew.c       what time it is, where an event may come from the future
  *   apply.c      a batch into the destination, with bisection and retries
  *   dead.c       dead letters
  *   conflicts.c  both sides of a conflict
@@ -126,7 +127,9 @@ struct ls_sink_lane {
 	struct ls_backoff backoff;
 	unsigned failures; /* in a row, for the breaker */
 	int64_t last_tick_ms, last_news_ms, last_look_ms;
-	int64_t taken_ms; /* when an event that waited was taken last */
+	int64_t begun_us, begun_ms; /* wall and monotonic clock when the lane began */
+	int64_t told_us, told_ms;   /* the destination's clock, and our monotonic one when it said so; 0: it did not */
+	int64_t taken_ms;           /* when an event that waited was taken last */
 	char dlq[LS_TOPIC_NAME], conflicts[LS_TOPIC_NAME];
 };
 
@@ -228,6 +231,12 @@ enum ls_class ls_wait_back(struct ls_sink_lane *lane, struct ls_part *part, cons
 			   struct ls_error *err);
 /* ls_wait_retry tries what waits once more, when it is time. */
 enum ls_class ls_wait_retry(struct ls_sink_lane *lane, struct ls_part *part, struct ls_error *err);
+
+/* ---- skew.c ---- */
+void ls_sink_clock_begin(struct ls_sink_lane *lane);
+/* ls_sink_clock_told takes the destination's clock from marks that were read just now. */
+void ls_sink_clock_told(struct ls_sink_lane *lane, const struct ls_mark *mark, size_t count);
+int64_t ls_sink_clock_now(const struct ls_sink_lane *lane);
 
 /* ---- look.c ---- */
 /* ls_sink_look compares, now and then, the marks at the destination with those of the lane. LS_FENCED: they differ. */

@@ -55,5 +55,6 @@ enum ls_class ls_sink_look(struct ls_sink_lane *lane, struct ls_error *err)
 	/* A destination that is away is a matter for the next batch, which waits for it and says so. */
 	if (lane->dst->ops->stand(lane->dst, lane->arena, &mark, &count, &away))
 		return LS_OK;
+	ls_sink_clock_told(lane, mark, count);
 	return compare(lane, mark, count, err);
 }

@@ -29,6 +29,7 @@ struct ls_mark {
 	int64_t max_version;
 	uint64_t last_event; /* ls_hash of the id of the last event below next_offset; 0: not known */
 	int64_t moved_us;    /* when the mark came to next_offset, by the destination's clock */
+	int64_t clock_us;    /* the destination's clock when the mark was read; 0: not known */
 };
 
 enum ls_write_op { LS_WRITE_UPSERT, LS_WRITE_DELETE };

@@ -32,7 +32,8 @@ class Process:
     """One lockstep. It keeps name, configuration, log and state directory over restarts."""
 
     def __init__(self, world, name, args):
-        self.world, self.name, self.args, self.env = world, name, list(args), {}
+        self.world, self.name, self.args = world, name, list(args)
+        self.env = {'LOCKSTEP_CLOCK': f'{world.dir}/clock-{name}'}  # a file that need not be there
         self.state_dir, self.log_path, self.config = f'{world.dir}/state-{name}', f'{world.dir}/{name}.log', f'{world.dir}/{name}.yaml'
         self.popen, self.lock, self.allowed, self.wanted, self.again = None, threading.RLock(), 0, False, 0
         os.makedirs(self.state_dir, exist_ok=True)

@@ -265,7 +265,7 @@ class History:
         dead = [m for m in w.dead()]
         assert len(dead) == self.garbage, f'{what}: {len(dead)} dead letters of the sink, {self.garbage} poison events'
         ids = {e['event_id'] for e in events}
-        processed = w.destination.one('select count(*) from identity.sync_processed_events')
+        processed = w.destination.one("select count(*) from identity.sync_processed_events where status <> 'passed'")
         # Rows that a snapshot read twice are duplicates of the first reading, which the ledger need not hold.
         assert processed == len(ids) or (self.rereads and processed < len(ids)), f'{what}: {processed} processed events in the ledger, {len(ids)} distinct events in the topic'
 

@@ -14,7 +14,8 @@ enum { PRUNE_ROWS = 20000, PRUNE_EVERY_MS = 60000, PRUNE_BACKLOG_MS = 1000, STUC
 /* In the order of read_mark. updated_at is when the mark was moved; a claim leaves it alone. */
 #define MARK_COLUMNS                                                                                                   \
 	"topic, partition, next_offset, owner_epoch, max_version, last_event_id, "                                     \
-	"(extract(epoch FROM updated_at) * 1000000)::bigint"
+	"(extract(epoch FROM updated_at) * 1000000)::bigint, "                                                         \
+	"(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
 /* %1$s: the quoted schema. Every statement can be run by hand, and again. */
 static const char ledger_ddl[] =
@@ -155,6 +156,7 @@ static void read_mark(const PGresult *res, int row, struct ls_mark *mark)
 	mark->max_version = PQgetisnull(res, row, 4) ? LS_NONE : strtoll(PQgetvalue(res, row, 4), NULL, 10);
 	mark->last_event = PQgetlength(res, row, 5) ? ls_hash(ls_str_of(PQgetvalue(res, row, 5))) : 0;
 	mark->moved_us = strtoll(PQgetvalue(res, row, 6), NULL, 10);
+	mark->clock_us = strtoll(PQgetvalue(res, row, 7), NULL, 10);
 }
 
 static bool fill_mark(const PGresult *res, struct ls_mark *mark)
