@@ -106,7 +106,7 @@ static void each_rule_left_out_is_seen(void **state)
 	size_t missed = 0;
 
 	(void)state;
-	for (enum sim_mutant mutant = SIM_SOUND + 1; MUTANT_HISTORIES && mutant < SIM_MUTANTS; mutant++) {
+	for (enum sim_mutant mutant = SIM_SOUND + 1; MUTANT_HISTORIES > 0 && mutant < SIM_MUTANTS; mutant++) {
 		size_t tried = 0;
 
 		while (tried < MUTANT_HISTORIES && sim_run(sim, seed + tried, mutant, 0))
