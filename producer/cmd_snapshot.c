@@ -108,6 +108,7 @@ static enum ls_class save(const struct ls_config *config, const char *topic, con
 	record.position = plan->position;
 	record.updated_us = ls_now_us();
 	record.writer = ls_str_of(writer);
+	record.epoch = from->epoch + 1;
 	return ls_positions_save(&config->kafka, topic, &record, err);
 }
 

@@ -100,6 +100,7 @@ static enum ls_class open_source(struct ls_capture_lane *lane, struct ls_error *
 	if (class)
 		return class;
 	LS_FAILPOINT_ERROR("capture.position_read", err);
+	lane->epoch = from.epoch + 1;
 	ls_clock_start(&lane->clock, from.version);
 	LS_GAUGE(lane->base.stats, up, 0); /* until the source is open */
 	class = ask_partitions(lane, err);

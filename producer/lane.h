@@ -29,6 +29,7 @@ struct ls_capture_lane {
 	int32_t *partitions;          /* of each; two-way only */
 	char dlq[LS_TOPIC_NAME], positions[LS_TOPIC_NAME];
 	char writer[96];
+	int64_t epoch;   /* of this run's position records */
 	bool ask_limits; /* Kafka refused a message for its size: ask the topics for theirs before going on */
 
 	/* Of one run. */

@@ -30,6 +30,8 @@ void ls_position_print(const struct ls_position *record, struct ls_buf *out)
 	json_object_set_new(json, "version", record->version == LS_NONE ? json_null() : json_integer(record->version));
 	json_object_set_new(json, "updated_at", json_string(at));
 	json_object_set_new(json, "writer", json_stringn(record->writer.ptr, record->writer.len));
+	if (record->epoch)
+		json_object_set_new(json, "epoch", json_integer(record->epoch));
 	text = json_dumps(json, JSON_COMPACT);
 	if (!text)
 		abort(); /* only out of memory: every value above is ours */
@@ -50,6 +52,7 @@ enum ls_class ls_position_parse(struct ls_str text, struct ls_arena *arena, stru
 	__attribute__((cleanup(json_release))) json_t *json = json_loadb(text.ptr ? text.ptr : "", text.len, 0, &at);
 	const json_t *source = json_object_get(json, "source"), *position = json_object_get(json, "position");
 	const json_t *version = json_object_get(json, "version"), *writer = json_object_get(json, "writer");
+	const json_t *epoch = json_object_get(json, "epoch");
 
 	if (!json_is_object(json))
 		return ls_fail(err, LS_FATAL, "position", "the record is not a JSON object: %s",
@@ -59,11 +62,14 @@ enum ls_class ls_position_parse(struct ls_str text, struct ls_arena *arena, stru
 			       json_is_string(source) ? "position" : "source");
 	if (version && !json_is_integer(version) && !json_is_null(version))
 		return ls_fail(err, LS_FATAL, "position", "\"version\" is neither an integer nor null in the record");
+	if (epoch && (!json_is_integer(epoch) || json_integer_value(epoch) < 0))
+		return ls_fail(err, LS_FATAL, "position", "\"epoch\" is no count in the record");
 	*ret = (struct ls_position){
 		.source = text_of(source, arena),
 		.position = text_of(position, arena),
 		.version = json_is_integer(version) ? (int64_t)json_integer_value(version) : LS_NONE,
 		.writer = json_is_string(writer) ? text_of(writer, arena) : LS_STR(""),
+		.epoch = (int64_t)json_integer_value(epoch),
 	};
 	return LS_OK;
 }
@@ -72,9 +78,31 @@ enum ls_class ls_position_parse(struct ls_str text, struct ls_arena *arena, stru
 struct newest {
 	struct ls_str source;
 	struct ls_buf value; /* empty: none */
+	int64_t epoch, version;
+	struct ls_arena *arena;
 	int32_t partition;
 	int64_t offset;
 };
+
+/* is_late: a capture that was no longer the source's said it, after the one that took over from it. What cannot be read
+ * is not late: it is an error, unless a record follows. */
+static bool is_late(struct newest *newest, struct ls_str value)
+{
+	struct ls_position record;
+	struct ls_error ignored;
+	bool late;
+
+	ls_arena_reset(newest->arena);
+	if (!value.len || ls_position_parse(value, newest->arena, &record, &ignored))
+		record = (struct ls_position){ .version = LS_NONE };
+	late = record.epoch &&
+	       (record.epoch < newest->epoch || (record.epoch == newest->epoch && record.version < newest->version));
+	if (late)
+		return true;
+	newest->epoch = record.epoch;
+	newest->version = record.version;
+	return false;
+}
 
 static enum ls_class take(struct newest *newest, const char *topic, const struct ls_message *message,
 			  struct ls_error *err)
@@ -83,6 +111,8 @@ static enum ls_class take(struct newest *newest, const char *topic, const struct
 		return ls_fail(err, message->class, "position", "%s[%d]@%lld: %s", topic, (int)message->partition,
 			       (long long)message->offset, message->problem);
 	if (!message->has_key || !ls_str_equal(message->key, newest->source))
+		return LS_OK;
+	if (is_late(newest, message->has_value ? message->value : LS_STR("")))
 		return LS_OK;
 	ls_buf_clear(&newest->value);
 	if (message->has_value)
@@ -149,18 +179,20 @@ static enum ls_class parse(const struct newest *newest, const char *topic, struc
 enum ls_class ls_positions_load(const struct ls_kafka_conf *conf, const char *topic, struct ls_str source,
 				struct ls_arena *arena, struct ls_position *ret, struct ls_error *err)
 {
-	struct newest newest = { .source = source };
+	struct newest newest = { .source = source, .version = LS_NONE };
 	struct ls_reader *reader = NULL;
 	enum ls_class class = ls_reader_open(conf, topic, -1, -1, &reader, err);
 
 	if (class)
 		return class;
 	ls_buf_init(&newest.value, VALUE_MAX);
+	newest.arena = ls_arena_new(0);
 	class = read_all(reader, topic, &newest, err);
 	ls_reader_close(reader);
 	if (!class)
 		class = parse(&newest, topic, arena, ret, err);
 	ls_buf_release(&newest.value);
+	ls_arena_free(newest.arena);
 	return class;
 }
 

@@ -18,6 +18,7 @@ struct ls_position {
 	int64_t version;        /* floor of the version clock; LS_NONE: none */
 	int64_t updated_us;
 	struct ls_str writer; /* who wrote it, for people: host-pid */
+	int64_t epoch;        /* one above that of the record the writer began from; 0: none, an older record */
 };
 
 /* ls_position_print appends the record's value. */
@@ -27,7 +28,9 @@ void ls_position_print(const struct ls_position *record, struct ls_buf *out);
 enum ls_class ls_position_parse(struct ls_str text, struct ls_arena *arena, struct ls_position *ret,
 				struct ls_error *err);
 
-/* ls_positions_load reads the whole topic and keeps the newest record of `source`. A tombstone forgets what was before.
+/* ls_positions_load reads the whole topic and keeps the newest record of `source`: the last of the greatest epoch,
+ * because a capture that stood still may say an old position late. One without an epoch, written by hand or before
+ * there were any, counts as it stands. A tombstone forgets what was before.
  * LS_OK with an empty position when there is none. LS_FATAL: a record that cannot be read, named by topic, partition
  * and offset. LS_RETRY: Kafka was not reachable. */
 enum ls_class ls_positions_load(const struct ls_kafka_conf *conf, const char *topic, struct ls_str source,

@@ -73,8 +73,8 @@ static bool save_is_due(const struct ls_capture_lane *lane)
 static enum ls_class save(struct ls_capture_lane *lane, struct ls_error *err)
 {
 	struct ls_str source = ls_str_of(lane->config->name);
-	struct ls_position record = { source, ls_buf_str(&lane->reached), lane->reached_floor, ls_now_us(),
-				      ls_str_of(lane->writer) };
+	struct ls_position record = { source,      ls_buf_str(&lane->reached), lane->reached_floor,
+				      ls_now_us(), ls_str_of(lane->writer),    lane->epoch };
 	struct ls_buf old = lane->sent;
 	enum ls_class class;
 
