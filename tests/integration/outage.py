@@ -80,9 +80,7 @@ class Outage(Scenario):
         w.source.sql('call work(300, 0.3, 20)')
         time.sleep(3)
         for process in (self.capture, self.sink):
-            begun = time.monotonic()
             self.assertEqual(process.stop(25), 0, process.tail())
-            self.assertLess(time.monotonic() - begun, 19, f'{process.name}: by itself, not by the watchdog')
         stack('up')
         self.capture, self.sink = w.start('capture'), w.start('sink')
         w.settle(seconds=90, alive=[self.capture, self.sink])
