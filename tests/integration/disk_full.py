@@ -26,11 +26,10 @@ class DiskFull(UnderFault):
 
     def fill_up(self, path):
         """Takes all the room that is left."""
-        with open(f'{path}/filler', 'wb') as f:
+        with open(f'{path}/filler', 'wb', buffering=0) as f:
             try:
                 while True:
                     f.write(b'x' * 65536)
-                    f.flush()
             except OSError as e:
                 self.assertEqual(e.errno, 28)  # ENOSPC
 

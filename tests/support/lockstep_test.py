@@ -199,7 +199,10 @@ class World:
         """None when both tables hold the same rows, column by column; else a text that says where they differ."""
         other = other or table
         columns = self.source.columns(table)
-        mine, theirs = self.source.dump(table, columns, key), self.destination.dump(other, columns, key)
+        try:
+            mine, theirs = self.source.dump(table, columns, key), self.destination.dump(other, columns, key)
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as e:
+            return f'{other} at the destination: {e}'
         if mine == theirs:
             return None
         left, right = set(mine), set(theirs)
@@ -378,9 +381,17 @@ class World:
 
     def captured(self, source='crm'):
         """A condition: every slot of the source database has confirmed what was written up to this call, past any snapshot."""
-        now = self.source.one('select pg_current_wal_lsn()')
-        return lambda: self.listening() and self.source.one(
-            'select count(*) > 0 and bool_and(confirmed_flush_lsn >= %s::pg_lsn) from pg_replication_slots where database = current_database()', now)
+        since = []
+
+        def confirmed():
+            if not self.listening():
+                return False
+            # Behind the place where a new slot begins: what was read of the tables is confirmed with the first that follows it.
+            if not since:
+                since.append(self.source.one("select pg_logical_emit_message(true, 'lockstep-test', '')"))
+            return self.source.one(
+                'select count(*) > 0 and bool_and(confirmed_flush_lsn >= %s::pg_lsn) from pg_replication_slots where database = current_database()', since[0])
+        return confirmed
 
     def settle(self, entity='contact', seconds=None, alive=None, tables=('contacts',)):
         """Waits until capture confirmed all that was written and the destination applied all that is in the topic."""
