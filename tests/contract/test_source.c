@@ -264,6 +264,8 @@ static void an_event_too_large_comes_as_its_key_with_the_reason(void **state)
 static void what_a_sink_of_ours_wrote_is_dropped_where_it_is_a_destination_too(void **state)
 {
 	struct world *world = *state;
+	int64_t deadline = ls_monotonic_ms() + 20000;
+	struct ls_error err;
 
 	world_sql(world,
 		  "CREATE SCHEMA identity; CREATE TABLE identity.sync_offsets (destination text, topic text, partition "
@@ -285,9 +287,12 @@ static void what_a_sink_of_ours_wrote_is_dropped_where_it_is_a_destination_too(v
 	assert_int_equal(world->count, 1);
 	world_line(world, 0, "INSERT contact 2 id=2 name=ours");
 	world_close(world);
-	(void)usleep(100000);
-	world_sql(world, "SELECT pg_replication_origin_drop('lockstep:crm:' || oid) FROM pg_database WHERE "
-			 "datname = current_database()");
+	while (ls_pg_exec(world->sql,
+			  "SELECT pg_replication_origin_drop('lockstep:crm:' || oid) FROM pg_database WHERE "
+			  "datname = current_database()",
+			  NULL, &err) &&
+	       ls_monotonic_ms() < deadline) /* its session is ending */
+		(void)usleep(20000);
 }
 
 #define T(test) cmocka_unit_test_setup_teardown(test, world_contacts, world_teardown)

@@ -51,7 +51,7 @@ static void as_sink(struct world *world, const char *sql)
 static int two_way_end(void **state)
 {
 	struct world *world = *state;
-	int64_t deadline = ls_monotonic_ms() + 5000;
+	int64_t deadline = ls_monotonic_ms() + 20000;
 	struct ls_error err;
 
 	world_close(world);
