@@ -61,16 +61,25 @@ static bool from_somewhere(int fd)
 	       !bind(fd, (struct sockaddr *)&address, sizeof(address));
 }
 
+/* A machine may run out of ports for a while: only a server that takes no connection for a minute is gone. */
 static int dial(int port)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
 				       .sin_port = htons((uint16_t)port),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct linger gone = { 1, 0 }; /* closed by a reset: nothing waits in TIME_WAIT */
 
-	if (fd < 0 || !from_somewhere(fd) || connect(fd, (struct sockaddr *)&address, sizeof(address)))
-		abort();
-	return fd;
+	for (int tries = 0; tries < 1200; tries++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		if (fd >= 0 && !setsockopt(fd, SOL_SOCKET, SO_LINGER, &gone, sizeof(gone)) && from_somewhere(fd) &&
+		    !connect(fd, (struct sockaddr *)&address, sizeof(address)))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+		(void)usleep(50000);
+	}
+	abort();
 }
 
 /* Reads until the server closes, or says nothing for so long. */
@@ -118,8 +127,9 @@ static bool answers(int port)
 
 static void still_answers(int port)
 {
-	if (!answers(port))
-		abort();
+	for (int tries = 0; !answers(port); tries++)
+		if (tries == 3)
+			abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
